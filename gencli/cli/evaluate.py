@@ -1,0 +1,130 @@
+"""`gencli evaluate RUN`: measure a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gencli.cli import console
+from gencli.cli.options import (
+    BatchSize,
+    Checkpoint,
+    Device,
+    Json,
+    Quiet,
+    Raw,
+    RunArgument,
+    Seed,
+    be_quiet,
+)
+from gencli.errors import UsageError
+
+if TYPE_CHECKING:
+    from gencli.evaluation.results import Metric
+
+
+def evaluate(
+    run: RunArgument,
+    data: Annotated[
+        str | None, typer.Option(help="Measure on this data set, not the run's own.")
+    ] = None,
+    split: Annotated[
+        Literal["test", "val"], typer.Option(help="Select on val, report on test.")
+    ] = "test",
+    metrics: Annotated[
+        str | None, typer.Option(help="Only these, such as nll,fd_judge.", metavar="KEY,...")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", "-n", help="Test images for the likelihood.", min=1)
+    ] = None,
+    k: Annotated[
+        int, typer.Option("--k", "-k", help="Importance samples per image in nll_estimate.", min=1)
+    ] = 500,
+    samples: Annotated[int, typer.Option(help="Samples drawn for their quality.", min=2)] = 10_000,
+    chains: Annotated[
+        int | None, typer.Option(help="Chains of annealed importance sampling.", min=2)
+    ] = None,
+    temperatures: Annotated[
+        int | None, typer.Option(help="Its intermediate temperatures.", min=2)
+    ] = None,
+    seed: Seed = 0,
+    batch_size: BatchSize = None,
+    checkpoint: Checkpoint = "last",
+    raw: Raw = False,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a model; prints a table, or JSON.
+
+    Every figure says whether it is exact, a bound or an estimate, and its standard error.
+    """
+    be_quiet(quiet)
+    import dataclasses
+
+    from gencli import loaded
+    from gencli.evaluation.evaluate import KEYS
+    from gencli.evaluation.evaluate import evaluate as measure
+    from gencli.training.session import load_data
+    from gencli.training.settings import Settings
+
+    wanted = None if metrics is None else [key.strip() for key in metrics.split(",")]
+    for key in wanted or ():
+        if key not in KEYS:
+            raise UsageError(f"There is no metric called {key}.", f"There are: {', '.join(KEYS)}.")
+    model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device=device)
+    settings = Settings(**model.run.record["settings"])
+    if data is not None and data != settings.data:
+        own = "binarized-mnist" in (data, settings.data)
+        binarize = None if own else settings.binarize
+        settings = dataclasses.replace(settings, data=data, val=None, binarize=binarize)
+    with console.counting() as progress:
+        images = load_data(settings, progress)
+        if images.info.shape != model.data.shape or images.info.binary != model.data.binary:
+            raise UsageError(
+                f"{images.name} {images.info.shape} does not fit a model trained on "
+                f"{model.run.record['data']['name']} {model.data.shape}.",
+                "Evaluate on data of the same shape and binarisation.",
+            )
+        results = measure(
+            model.model, images, split=split, n=n, k=k, n_samples=samples, metrics=wanted,
+            seed=seed, batch_size=batch_size, n_chains=chains, n_temperatures=temperatures,
+            progress=progress,
+        )  # fmt: skip
+    document: dict[str, Any] = {
+        "run": str(model.run.path),
+        "model": model.run.model,
+        "data": {
+            "name": images.name,
+            "split": split,
+            "binarization": images.info.binarization,
+            "n": len(getattr(images, split)),
+        },
+        "weights": model.weights,
+        "metrics": {key: metric.to_json() for key, metric in results.items()},
+    }
+    if json:
+        console.emit_json(document)
+    else:
+        _table(document, results)
+
+
+def _table(document: dict[str, Any], results: dict[str, Metric]) -> None:
+    from rich.table import Table
+
+    data = document["data"]
+    table = Table(
+        title=f"{document['model']} on {data['name']} ({data['split']}, binarisation "
+        f"{data['binarization']}), {document['weights']} weights",
+        title_justify="left",
+    )
+    for column, justify in (("metric", "left"), ("value", "right"), ("± s.e.", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for column in ("unit", "kind"):
+        table.add_column(column)
+    table.add_column("n", justify="right")
+    for key, m in results.items():
+        error = "" if m.standard_error is None else f"{m.standard_error:.3g}"
+        table.add_row(key, f"{m.value:.4f}", error, m.unit, m.kind, str(m.n))
+    console.emit_table(table)

@@ -1,0 +1,68 @@
+"""Images named on the command line: `test:12`, `test:0..7`, `val:3`, or a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gencli.cli import console
+from gencli.data.decode import BROKEN, decode, strict_pillow, why_broken
+from gencli.data.spec import DataInfo
+from gencli.errors import DataError, UsageError
+from gencli.loaded import LoadedModel
+from gencli.training.session import load_data
+from gencli.training.settings import Settings
+
+
+def read_images(reference: str, loaded: LoadedModel) -> Tensor:
+    """Images (n, C, H, W) in [0, 1], shaped as the model's data are.
+
+    Args:
+        reference: `SPLIT:I`, `SPLIT:I..J` (both included), or an image file.
+        loaded: Says the shape, and the data set that SPLIT is of.
+
+    Raises:
+        DataError: If there is no such image.
+        UsageError: If the reference is neither.
+    """
+    info = loaded.data
+    match = re.fullmatch(r"(train|val|test):(\d+)(?:\.\.(\d+))?", reference)
+    if match is None:
+        path = Path(reference).expanduser()
+        if not path.is_file():
+            raise UsageError(
+                f"{reference} is neither an image file nor test:12 or test:0..7.",
+                "Name an image of the data set or a file.",
+            )
+        return _binary(_read_file(path, info), info)
+    with console.counting() as progress:
+        data = load_data(Settings(**loaded.run.record["settings"]), progress)
+    split = getattr(data, match[1])
+    first, last = int(match[2]), int(match[3] or match[2])
+    if not first <= last < len(split):
+        raise DataError(
+            f"The {match[1]} split of {data.name} has {len(split)} images.",
+            "They are numbered from 0.",
+        )
+    return _binary(split.images[first : last + 1].float() / 255, info)
+
+
+def _read_file(path: Path, info: DataInfo) -> Tensor:
+    try:
+        with strict_pillow():
+            pixels = decode(path, info.height)
+    except BROKEN as error:
+        raise DataError(
+            f"{path} cannot be read: {why_broken(error)}.", "Give an image file."
+        ) from None
+    x = torch.from_numpy(pixels)[None].float() / 255
+    if info.channels == 1:
+        return x.mean(1, keepdim=True)
+    return x.expand(-1, info.channels, -1, -1)
+
+
+def _binary(x: Tensor, info: DataInfo) -> Tensor:
+    return (x > 0.5).float() if info.binary else x

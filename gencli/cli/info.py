@@ -1,0 +1,109 @@
+"""`gencli info MODEL|DATASET|RUN`: one of them in full."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import typer
+
+from gencli import registry, runs
+from gencli.cli import complete, console
+from gencli.cli.options import Force, Json, Quiet, announce, be_quiet, target
+from gencli.data import table
+from gencli.errors import RunError, UsageError
+from gencli.options import describe_type, fields_of
+
+
+def info(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|DATASET|RUN", autocompletion=complete.anything, show_default=False
+        ),
+    ],
+    filters: Annotated[
+        str | None,
+        typer.Option(help="Write a run's filters (RBM, DBN) as a picture.", metavar="PATH|-"),
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show a model, a data set or a run in full."""
+    be_quiet(quiet)
+    if filters is not None:
+        _filters(subject, filters, force)
+        return
+    document = _describe(subject)
+    if json:
+        console.emit_json(document)
+    else:
+        _show(document)
+
+
+def _describe(subject: str) -> dict[str, Any]:
+    if subject in registry.names():
+        return _model(registry.find(subject))
+    if subject in table.names():
+        return dataclasses.asdict(table.find(subject))
+    try:
+        run = runs.find(subject)
+    except RunError as error:
+        known = [*registry.names(), *table.names(), *(run.name for run in runs.all_runs())]
+        near = registry.nearest(subject, known)
+        raise UsageError(
+            f"{subject} is no model, data set or run.",
+            f"Did you mean {near}?" if near else error.cure,
+        ) from None
+    steps = [int(path.name[5:]) for path in run.checkpoints()]
+    best = run.state(run.checkpoint())["best_step"] if steps else None
+    return {"path": str(run.path), **run.record, "checkpoints": steps, "best_checkpoint": best}
+
+
+def _model(spec: registry.ModelSpec) -> dict[str, Any]:
+    config, training = spec.config()
+    return {
+        "name": spec.name,
+        "family": spec.family,
+        "summary": spec.summary,
+        "paper": spec.paper,
+        "capabilities": sorted(spec.capabilities),
+        "aliases": list(spec.aliases),
+        "options": {
+            field.name: {
+                "default": field.default,
+                "type": describe_type(field.type),
+                "help": field.help,
+            }
+            for field in fields_of(config)
+        },
+        "training": dataclasses.asdict(training),
+    }
+
+
+def _filters(reference: str, out: str, force: bool) -> None:
+    from gencli import loaded
+    from gencli.core.capabilities import HasFilters
+    from gencli.viz.filters import filter_sheet
+    from gencli.viz.grid import write_png
+
+    model = loaded.load(reference, device="cpu")
+    if not isinstance(model.model, HasFilters):
+        raise UsageError(
+            f"{model.run.model} has no filters to show.", f"These do: {loaded.having('filters')}."
+        )
+    where = target(out, force, model.run, "filters", ".png")
+    write_png(filter_sheet(model.model.filters()), where)
+    announce(where)
+
+
+def _show(document: dict[str, Any], indent: str = "") -> None:
+    for key, value in document.items():
+        if isinstance(value, dict):
+            console.emit(f"{indent}{key}:")
+            _show(value, indent + "  ")
+        elif isinstance(value, list | tuple):
+            console.emit(f"{indent}{key}: {', '.join(map(str, value)) or '-'}")
+        else:
+            console.emit(f"{indent}{key}: {'-' if value is None else value}")

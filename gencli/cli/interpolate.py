@@ -1,0 +1,101 @@
+"""`gencli interpolate RUN`: walk the latent space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from gencli.cli.options import (
+    Checkpoint,
+    Device,
+    Force,
+    Out,
+    Quiet,
+    Raw,
+    RunArgument,
+    Seed,
+    announce,
+    be_quiet,
+    target,
+)
+from gencli.errors import UsageError
+
+
+def interpolate(
+    run: RunArgument,
+    rows: Annotated[int, typer.Option(help="Paths between random latents.", min=1)] = 8,
+    steps: Annotated[int, typer.Option(help="Images along each path.", min=2)] = 10,
+    kind: Annotated[
+        Literal["spherical", "linear"], typer.Option(help="The path between two latents.")
+    ] = "spherical",
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="An image file or test:12, where the path begins."),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="An image file or test:12, where it ends.")
+    ] = None,
+    grid: Annotated[
+        int | None, typer.Option(help="A sheet of N x N over a 2-D latent space.", min=2)
+    ] = None,
+    format: Annotated[Literal["png", "gif"], typer.Option(help="A sheet or an animation.")] = "png",
+    out: Out = None,
+    seed: Seed = 0,
+    checkpoint: Checkpoint = "last",
+    raw: Raw = False,
+    device: Device = "auto",
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Walk the latent space; prints the path written."""
+    be_quiet(quiet)
+    if (start is None) != (end is None):
+        raise UsageError("A path needs both ends.", "Give --from and --to.")
+    if grid is not None and (start is not None or format == "gif"):
+        raise UsageError("--grid is a sheet of its own.", "Leave out --from, --to and gif.")
+    import torch
+
+    from gencli import loaded
+    from gencli.sampling.paths import manifold_grid, path
+    from gencli.viz.grid import make_grid, write_png
+
+    model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device=device)
+    model.latent()
+    if grid is not None:
+        if (dims := model.sample_latent(1).flatten(1).shape[1]) != 2:
+            raise UsageError(
+                f"The latent space has {dims} dimensions; a sheet needs 2.",
+                f"Train one: gencli train {model.run.model} --latent-dim 2",
+            )
+        where = target(out, force, model.run, "manifold", ".png")
+        write_png(make_grid(model.decode(manifold_grid(grid)), columns=grid, padding=0), where)
+        announce(where)
+        return
+    if start is not None and end is not None:
+        from gencli.cli.images import read_images
+
+        ends = [model.encode(read_images(image, model)[:1]) for image in (start, end)]
+    else:
+        z = model.sample_latent(2 * rows, seed=seed)
+        ends = [z[:rows], z[rows:]]
+    where = target(out, force, model.run, "interpolate", f".{format}")
+    if format == "gif":
+        _animate(model, ends, steps, kind, where)
+    else:
+        z = path(ends[0], ends[1], steps, kind)  # (rows, steps, ...)
+        images = torch.cat([model.decode(row) for row in z])
+        write_png(make_grid(images, columns=steps), where)
+    announce(where)
+
+
+def _animate(model: Any, ends: list[Any], steps: int, kind: Any, where: Path | Any) -> None:
+    """All rows at once, there and back again."""
+    from gencli.sampling.paths import path
+    from gencli.viz.animation import write_gif
+    from gencli.viz.grid import make_grid
+
+    z = path(ends[0], ends[1], max(steps, 24), kind)
+    frames = [make_grid(model.decode(z[:, i])) for i in range(z.shape[1])]
+    write_gif([*frames, *frames[-2:0:-1]], where)

@@ -1,0 +1,99 @@
+"""How `train` shows itself: live bars on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gencli.cli import console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from gencli.training.log import Progress, Reporter
+
+
+def duration(seconds: float | None) -> str:
+    """A time left, such as 1:05 or 2:10:00; a dash where it is unknown."""
+    if seconds is None:
+        return "-"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def figures(metrics: Mapping[str, float]) -> str:
+    """Losses as `name value` pairs."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+class PlainReporter:
+    """A line every so often, and one at the end of the first and last epoch."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + console.PLAIN_SECONDS / 2
+
+    def show(self, progress: Progress) -> None:
+        """Print a line when it is time to."""
+        done = progress.step == progress.total_steps
+        if time.monotonic() < self._next and not done:
+            return
+        self._next = time.monotonic() + console.PLAIN_SECONDS
+        of = f"/{progress.total_steps}" if progress.total_steps else ""
+        console.message(
+            f"{progress.stage}: epoch {progress.epoch:.2f}  step {progress.step}{of}  "
+            f"{progress.images_per_second:.0f} images/s  "
+            f"left {duration(progress.seconds_left)}  {figures(progress.metrics)}"
+        )
+
+    def message(self, text: str) -> None:
+        """Print a line."""
+        console.message(text)
+
+
+class LiveReporter:
+    """A bar with stage, epoch, step, speed, time left and every loss."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+
+    def show(self, progress: Progress) -> None:
+        """Refresh the bar."""
+        fields: dict[str, Any] = {
+            "epoch": f"{progress.epoch:.2f}",
+            "rate": f"{progress.images_per_second:.0f}",
+            "left": duration(progress.seconds_left),
+            "figures": figures(progress.metrics),
+        }
+        if self._task is None:
+            self._task = self._bars.add_task(progress.stage, total=progress.total_steps, **fields)
+        self._bars.update(
+            self._task, description=progress.stage, completed=progress.step,
+            total=progress.total_steps, **fields,
+        )  # fmt: skip
+
+    def message(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bars.console.print(text)
+
+
+@contextmanager
+def reporting() -> Iterator[Reporter]:
+    """The reporter that suits stderr."""
+    if not sys.stderr.isatty() or console.is_quiet():
+        yield PlainReporter()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("epoch {task.fields[epoch]}  {task.fields[rate]} images/s  "
+                   "left {task.fields[left]}\n{task.fields[figures]}"),
+        console=console.stderr(),
+    ) as bars:  # fmt: skip
+        yield LiveReporter(bars)

@@ -1,0 +1,151 @@
+"""`gencli sample RUN`: draw images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from gencli.cli import console
+from gencli.cli.options import (
+    BatchSize,
+    Checkpoint,
+    Device,
+    Force,
+    Out,
+    Quiet,
+    Raw,
+    RunArgument,
+    Seed,
+    announce,
+    be_quiet,
+    target,
+)
+from gencli.errors import UsageError
+
+PANEL = "Options of some models"
+
+
+def sample(
+    run: RunArgument,
+    n: Annotated[int, typer.Option("--n", "-n", help="How many images.", min=1)] = 64,
+    out: Out = None,
+    format: Annotated[
+        Literal["grid", "png", "npz", "gif"],
+        typer.Option(help="One grid, one PNG each, arrays, or the animated way there (diffusion)."),
+    ] = "grid",
+    seed: Seed = 0,
+    checkpoint: Checkpoint = "last",
+    raw: Raw = False,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    force: Force = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Show a few in the terminal.")] = False,
+    label: Annotated[
+        int | None,
+        typer.Option(help="Class to draw; every class in turn by default.", rich_help_panel=PANEL),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Below 1: safer, alike.", min=0, rich_help_panel=PANEL)
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of a diffusion sampler or a chain.", min=1, rich_help_panel=PANEL),
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Diffusion: ddpm, ddim or dpm++.", rich_help_panel=PANEL)
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="Conditional diffusion: 0 ignores the label, 1 is plain, more insists.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    complete: Annotated[
+        str | None,
+        typer.Option(
+            help="Autoregressive: fill in these images, such as test:0..7 or a file.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    keep: Annotated[
+        Literal["top", "bottom", "left", "right"],
+        typer.Option(help="With --complete: the half that is given.", rich_help_panel=PANEL),
+    ] = "top",
+    quiet: Quiet = False,
+) -> None:
+    """Draw samples; prints the path written.
+
+    Image i depends on the seed and i alone.
+    """
+    be_quiet(quiet)
+    from gencli import loaded
+
+    model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device=device)
+    given = {"temperature": temperature, "steps": steps, "sampler": sampler, "guidance": guidance}
+    options = {name: value for name, value in given.items() if value is not None}
+    if complete is not None:
+        from gencli.cli.completion import completion_sheet
+
+        picture = completion_sheet(model, complete, keep, seed=seed, options=options)
+        where = target(out, force, model.run, "completion", ".png")
+        from gencli.viz.grid import write_png
+
+        write_png(picture, where)
+        announce(where)
+        return
+    suffix = {"grid": ".png", "png": "" if n > 1 else ".png", "npz": ".npz", "gif": ".gif"}[format]
+    where = target(out, force, model.run, "sample", suffix)
+    if format == "gif":
+        _trajectory(model, where, n, seed, label, options)
+    else:
+        _images(model, where, format, n, seed, label, batch_size, options, preview)
+    announce(where)
+
+
+def _images(
+    model: Any, where: Any, format: str, n: int, seed: int, label: int | None,
+    batch_size: int | None, options: dict[str, Any], preview: bool,
+) -> None:  # fmt: skip
+    from gencli.loaded import SAMPLE_BATCH
+    from gencli.viz.grid import make_grid, write_npz, write_png, write_pngs
+
+    with console.counting() as progress:
+        images = model.sample(
+            n, seed=seed, labels=label, batch_size=batch_size or SAMPLE_BATCH,
+            on_step=lambda step, total, _: progress("Sampling", step, total), **options,
+        )  # fmt: skip
+    if preview:
+        from gencli.viz.terminal import preview as show
+
+        show(images, console.stderr())
+    if format == "npz":
+        write_npz(images, where, model.labels_drawn(n, label))
+    elif format == "png" and n > 1:
+        assert isinstance(where, Path)
+        write_pngs(images, where)
+    else:
+        write_png(make_grid(images, padding=0, scale=1) if format == "png" else images, where)
+
+
+def _trajectory(
+    model: Any, where: Any, n: int, seed: int, label: int | None, options: dict[str, Any]
+) -> None:
+    from gencli.viz.animation import write_gif
+    from gencli.viz.grid import make_grid
+
+    frames: list[Any] = []
+
+    def keep_frame(step: int, total: int, images: Any) -> None:
+        if step % max(total // 60, 1) == 0 or step == total:
+            frames.append(make_grid(images.float().cpu().clamp(0, 1)))
+
+    if not model.shows_steps():
+        raise UsageError(
+            f"{model.run.model} has no trajectory to animate.",
+            "Use `gencli interpolate --format gif`, or a diffusion model.",
+        )
+    model.sample(n, seed=seed, labels=label, batch_size=n, on_step=keep_frame, **options)
+    write_gif([*frames, *frames[-1:] * 12], where)

@@ -1,0 +1,144 @@
+"""`gencli train MODEL`: one sub-command per model, with that model's typed options."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from gencli import registry
+from gencli.cli import complete, console
+from gencli.cli.progress import reporting
+from gencli.cli.signature import merge, parameter, read_toml, with_parameters
+from gencli.errors import UsageError
+from gencli.options import fields_of
+from gencli.registry import ModelSpec
+from gencli.training.settings import Settings
+
+
+class ModelGroup(TyperGroup):
+    """The models of the registry as commands, each built when it is asked for."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """The models' names, in the table's order."""
+        return list(registry.models())
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """The command of one model; a slip of the keyboard gets a suggestion."""
+        return command(registry.find(cmd_name))
+
+
+def command(spec: ModelSpec) -> Any:
+    """The Typer command that trains one model."""
+    config, training = spec.config()
+    panel = f"Options of {spec.name}"
+
+    def train(
+        resume: Annotated[
+            str | None,
+            typer.Option(
+                help="Continue this run from its last checkpoint.",
+                metavar="RUN",
+                autocompletion=complete.runs,
+                rich_help_panel="Run",
+            ),
+        ] = None,
+        name: Annotated[
+            str | None, typer.Option(help="Name of the run.", rich_help_panel="Run")
+        ] = None,
+        config: Annotated[
+            str | None,
+            typer.Option(
+                help="A TOML file of options, or a recipe's name.",
+                metavar="FILE|RECIPE",
+                autocompletion=complete.recipes,
+                rich_help_panel="Run",
+            ),
+        ] = None,
+        json: Annotated[
+            bool, typer.Option("--json", help="Print a JSON document.", rich_help_panel="Run")
+        ] = False,
+        quiet: Annotated[
+            bool,
+            typer.Option(
+                "-q", "--quiet", help="Nothing on stderr but errors.", rich_help_panel="Run"
+            ),
+        ] = False,
+        **given: Any,
+    ) -> None:
+        console.set_quiet(quiet or console.is_quiet())
+        _train(spec, resume, name, config, json, given)
+
+    common = [
+        dataclasses.replace(field, default=getattr(training, field.name, field.default))
+        for field in fields_of(Settings)
+    ]
+    parameters = [parameter(field, panel) for field in fields_of(config)]
+    parameters += [parameter(field, "Training") for field in common]
+    app = typer.Typer(add_completion=False)
+    app.command(spec.name, help=f"{spec.summary} ({spec.paper}).")(
+        with_parameters(train, parameters)
+    )
+    return typer.main.get_command(app)
+
+
+def _train(
+    spec: ModelSpec,
+    resume: str | None,
+    name: str | None,
+    config: str | None,
+    json: bool,
+    given: dict[str, Any],
+) -> None:
+    model_fields, setting_fields = fields_of(spec.config()[0]), fields_of(Settings)
+    source, toml = read_toml(config) if config else ("", {})
+    if toml.pop("model", spec.name) != spec.name:
+        raise UsageError(
+            f"{source} is for another model.", f"See `gencli train {spec.name} --help`."
+        )
+    values = merge([*model_fields, *setting_fields], toml, source, given)
+    in_model = {f.name for f in model_fields}
+    model_values = {k: v for k, v in values.items() if k in in_model}
+    settings = {k: v for k, v in values.items() if k not in in_model}
+    _only_one_length(settings, given)
+
+    from gencli.training import session
+
+    with reporting() as reporter, console.counting() as progress:
+        if resume is None:
+            run, trainer, state = session.start(
+                spec.name, model_values, settings,
+                name=name, reporter=reporter, progress=progress,
+            )  # fmt: skip
+        else:
+            if name is not None:
+                raise UsageError("A resumed run keeps its name.", "Leave out --name.")
+            run, trainer, state = session.resume(
+                spec.name, resume, model_values | settings, reporter=reporter, progress=progress
+            )
+    if not json:
+        console.emit(str(run.path))
+        return
+    console.emit_json(
+        {
+            "run": str(run.path),
+            "name": run.name,
+            "model": spec.name,
+            "data": run.record["data"]["name"],
+            "steps": state.step,
+            "epochs": state.epoch,
+            "images_per_second": round(state.images / state.seconds, 1) if state.seconds else None,
+            "seconds": round(state.seconds, 3),
+            "metrics": trainer.last_metrics,
+        }
+    )
+
+
+def _only_one_length(settings: dict[str, Any], given: dict[str, Any]) -> None:
+    """Epochs and steps exclude each other; a flag wins over a recipe's."""
+    if "epochs" in settings and "steps" in settings:
+        if given.get("epochs") is not None and given.get("steps") is not None:
+            raise UsageError("--epochs and --steps are two lengths.", "Give one of them.")
+        del settings["steps" if given.get("epochs") is not None else "epochs"]

@@ -1,0 +1,1 @@
+"""The interface every model implements and the capabilities it may have."""

@@ -1,0 +1,232 @@
+"""A folder of images as a data set.
+
+Splits and classes are told by names (`layout.py`), pixels follow the rule of `decode.py`. Hidden
+files are ignored; files with other suffixes than images have are left out and counted.
+
+A folder is decoded once. The arrays are kept under a hash of the files' names and contents; a
+second, fast key of names, sizes and times of change says that a folder has not changed since it
+was last read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from gencli.data.cache import Stored, cached, digest, unwritable, whole_file
+from gencli.data.decode import BROKEN, FORMATS, SUFFIXES, decode, measure, strict_pillow, why_broken
+from gencli.data.fetch import Progress
+from gencli.data.layout import arrange
+from gencli.errors import DataError
+from gencli.home import cache_dir
+
+_VERSION = 1  # of the scan and of the decoding; a change makes the arrays anew
+_DEFAULT_SIZE = 32
+_KEEP_UP_TO = 64  # images that are all squares of one size up to this keep it
+_SHOWN = 20  # names of bad files in a message
+_BUNCH = 32  # files per task of the pool
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def load_folder(
+    root: Path,
+    image_size: int | None = None,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Stored:
+    """The images under `root`, resized to squares, from the cache or scanned for it.
+
+    Args:
+        root: A folder.
+        image_size: Side of the squares; None keeps the size of images that are all squares of one
+            size up to 64, and is 32 otherwise.
+        skip_bad: Leave files that cannot be read out, instead of failing.
+        progress: Told of reading and decoding.
+
+    Raises:
+        DataError: If the folder is unreadable, has fewer than two images, has images that cannot be
+            read (unless `skip_bad`), or is too large for the memory.
+    """
+    files, others = _scan(root)
+    left_out = _count_others(others)
+    if not files:
+        raise DataError(
+            f"There are no images in {root}" + (f" ({left_out})." if left_out else "."),
+            f"gencli reads {', '.join(FORMATS)}, by their usual suffixes.",
+        )
+    folder = cache_dir() / "folders"
+    pointer = folder / f"{digest(_VERSION, image_size, files)}.json"
+    paths = [root / name for name, *_ in files]
+    hashes: list[str] = []
+    try:
+        key, size = json.loads(pointer.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        size = image_size or _choose_size(paths, progress)
+        hashes = _each(_hash, paths, f"reading {root.name}", progress)
+        names = [name for name, *_ in files]
+        key = digest(_VERSION, size, list(zip(names, hashes, strict=True)))
+
+    def build() -> Stored:
+        return _decode_all(root, [name for name, *_ in files], int(size), progress)
+
+    stored = cached(folder, key, build)
+    if hashes:
+        try:
+            with whole_file(pointer) as file:
+                file.write(json.dumps([key, size]).encode())
+        except OSError as error:
+            raise unwritable(folder, error) from None
+    notes = list(stored.notes)
+    if left_out:
+        notes.append(left_out)
+    if stored.bad:
+        if not skip_bad:
+            raise _bad_images(root, stored.bad, len(files))
+        notes.append(f"{len(stored.bad)} of {len(files)} images cannot be read and were skipped")
+    return replace(stored, notes=tuple(notes))
+
+
+def _scan(root: Path) -> tuple[list[tuple[str, int, int]], list[str]]:
+    """Images (name, size, time of change) sorted by name, and the other files' names."""
+    found: list[tuple[str, int, int]] = []
+    others: list[str] = []
+    seen: set[str] = set()
+
+    def walk(folder: str, prefix: str) -> None:
+        real = os.path.realpath(folder)
+        if real in seen:
+            return  # a link in a circle
+        seen.add(real)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    walk(entry.path, name + "/")
+                elif Path(entry.name).suffix.lower() not in SUFFIXES:
+                    others.append(name)
+                elif entry.is_file() or entry.is_symlink():
+                    try:
+                        stat = entry.stat()
+                        found.append((name, stat.st_size, stat.st_mtime_ns))
+                    except FileNotFoundError:
+                        found.append((name, 0, 0))  # a link to nowhere, reported as unreadable
+
+    try:
+        walk(str(root), "")
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or root} cannot be read: {error.strerror or error}.",
+            "Give yourself permission to read the folder and all within it.",
+        ) from None
+    return sorted(found), others
+
+
+def _count_others(others: Iterable[str]) -> str:
+    suffixes = Counter(Path(name).suffix.lower() or "no suffix" for name in others)
+    if not suffixes:
+        return ""
+    kinds = ", ".join(f"{suffix}: {n}" for suffix, n in suffixes.most_common(5))
+    return f"{sum(suffixes.values())} files without an image's suffix were left out ({kinds})"
+
+
+def _hash(path: Path) -> str:
+    try:
+        return blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return ""  # decoding will say why
+
+
+def _choose_size(paths: Sequence[Path], progress: Progress | None) -> int:
+    def try_measure(path: Path) -> tuple[int, int] | None:
+        with suppress(*BROKEN):
+            return measure(path)
+        return None
+
+    with strict_pillow():
+        sizes = set(_each(try_measure, paths, "measuring images", progress)) - {None}
+    if len(sizes) == 1:
+        (size,) = sizes
+        if size and size[0] == size[1] <= _KEEP_UP_TO:
+            return size[0]
+    return _DEFAULT_SIZE
+
+
+def _each(
+    function: Callable[[S], T], items: Sequence[S], what: str, progress: Progress | None
+) -> list[T]:
+    """`function` of every item, by a pool of threads."""
+    bunches = [items[i : i + _BUNCH] for i in range(0, len(items), _BUNCH)]
+    results: list[T] = []
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        for part in pool.map(lambda bunch: [function(item) for item in bunch], bunches):
+            results += part
+            if progress:
+                progress(what, len(results), len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
+    return results
+
+
+def _decode_all(root: Path, names: Sequence[str], size: int, progress: Progress | None) -> Stored:
+    _check_memory(len(names) * 3 * size * size)
+    pixels = np.empty((len(names), 3, size, size), np.uint8)
+
+    def read(number: int) -> int | str:
+        """Put an image in its place and give its channels, or say why it cannot be read."""
+        try:
+            image = decode(root / names[number], size)
+        except BROKEN as error:
+            return f"{names[number]} ({why_broken(error)})"
+        pixels[number] = image
+        return len(image)
+
+    with strict_pillow():
+        results = _each(read, range(len(names)), f"decoding {root.name}", progress)
+    bad = tuple(result for result in results if isinstance(result, str))
+    good = np.array([i for i, result in enumerate(results) if isinstance(result, int)], np.int64)
+    if not good.size:
+        raise _bad_images(root, bad, len(names))
+    if good.size < 2:
+        raise DataError(
+            f"There is only one image in {root}.", "A model learns from many: add images."
+        )
+    layout = arrange([names[i] for i in good])
+    channels = 1 if all(result == 1 for result in results if isinstance(result, int)) else 3
+    images = {split: pixels[good[rows], :channels] for split, rows in layout.splits.items()}
+    return Stored(images, layout.labels, layout.classes, notes=layout.notes, bad=bad)
+
+
+def _check_memory(n_bytes: int) -> None:
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return  # not a POSIX system
+    if n_bytes > there // 2:
+        raise DataError(
+            f"The images would take {n_bytes / 1e9:.0f} GB of this machine's {there / 1e9:.0f} GB.",
+            "Choose a smaller --image-size.",
+        )
+
+
+def _bad_images(root: Path, bad: Sequence[str], n: int) -> DataError:
+    more = f", and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    return DataError(
+        f"{len(bad)} of {n} images in {root} cannot be read: {', '.join(bad[:_SHOWN])}{more}.",
+        "Repair or delete them, or leave them out with --skip-bad.",
+    )

@@ -1,0 +1,126 @@
+"""The table of data sets that have names. No torch here: the command line reads this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gencli.errors import UsageError
+from gencli.registry import nearest
+
+_DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One row of the table.
+
+    Attributes:
+        name: What the user types after `--data`.
+        summary: One line for people.
+        shape: (C, H, W) of an image.
+        n_train: Images of the training split.
+        n_test: Images of the test split.
+        source: Who made it and where it is described.
+        licence: Its terms.
+        n_val: Images of its own validation split; 0 where it has none.
+        classes: Names of the classes, in the order of the labels; empty where there are none.
+    """
+
+    name: str
+    summary: str
+    shape: tuple[int, int, int]
+    n_train: int
+    n_test: int
+    source: str
+    licence: str
+    n_val: int = 0
+    classes: tuple[str, ...] = ()
+
+
+DATASETS: tuple[DatasetSpec, ...] = (
+    DatasetSpec(
+        "glyphs",
+        "Handwriting-like digits drawn by gencli itself; needs no network",
+        (1, 28, 28),
+        60_000,
+        10_000,
+        "Drawn by gencli",
+        "MIT",
+        classes=_DIGITS,
+    ),
+    DatasetSpec(
+        "mnist",
+        "Handwritten digits",
+        (1, 28, 28),
+        60_000,
+        10_000,
+        "LeCun, Cortes and Burges 1998, http://yann.lecun.com/exdb/mnist",
+        "CC BY-SA 3.0",
+        classes=_DIGITS,
+    ),
+    DatasetSpec(
+        "fashion-mnist",
+        "Clothes of ten kinds, in the format of MNIST",
+        (1, 28, 28),
+        60_000,
+        10_000,
+        "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747",
+        "MIT",
+        classes=(
+            "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+        ),
+    ),
+    DatasetSpec(
+        "kmnist",
+        "Cursive Japanese characters, in the format of MNIST",
+        (1, 28, 28),
+        60_000,
+        10_000,
+        "Clanuwat et al. 2018, arXiv:1812.01718",
+        "CC BY-SA 4.0",
+        classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    ),
+    DatasetSpec(
+        "cifar10",
+        "Small colour photographs of ten kinds of things",
+        (3, 32, 32),
+        50_000,
+        10_000,
+        "Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
+        "not stated",
+        classes=(
+            "airplane", "automobile", "bird", "cat", "deer",
+            "dog", "frog", "horse", "ship", "truck",
+        ),
+    ),
+    DatasetSpec(
+        "binarized-mnist",
+        "MNIST in black and white: the fixed draw that likelihoods are compared on",
+        (1, 28, 28),
+        50_000,
+        10_000,
+        "Salakhutdinov and Murray 2008; Larochelle and Murray 2011",
+        "CC BY-SA 3.0",
+        n_val=10_000,
+    ),
+)  # fmt: skip
+
+
+def names() -> list[str]:
+    """The names of all data sets."""
+    return [spec.name for spec in DATASETS]
+
+
+def find(name: str) -> DatasetSpec:
+    """The data set of that name.
+
+    Raises:
+        UsageError: If there is none; the cure names the nearest.
+    """
+    for spec in DATASETS:
+        if spec.name == name:
+            return spec
+    near = nearest(name, names())
+    hint = f"Did you mean {near}?" if near else "See `gencli list datasets`, or name a folder."
+    raise UsageError(f"There is no data set or folder called {name}.", hint)

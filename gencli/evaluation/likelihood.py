@@ -1,0 +1,55 @@
+"""Likelihoods over many images: means with standard errors, and importance sampling in pieces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def mean_and_error(values: Tensor) -> tuple[float, float | None]:
+    """Mean of (n,) values and the standard error of that mean; None for a single value."""
+    values = values.double()
+    if len(values) < 2:
+        return float(values.mean()), None
+    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+
+
+def log_prob_estimate(
+    log_prob_bound: Callable[[Tensor, int], Tensor], x: Tensor, k: int, *, piece: int
+) -> Tensor:
+    r"""Importance-sampling estimate of log p(x) with `k` samples per image, in pieces.
+
+    The mean of k weights is the mean of the pieces' means, weighted by their sizes k_j:
+
+        log 1/k sum_i w_i = logsumexp_j (log 1/k_j sum_{i in j} w_i + log k_j) - log k
+
+    Its mean over draws is a lower bound that tends to log p(x) as k grows (Burda et al. 2015,
+    arXiv:1509.00519).
+
+    Args:
+        log_prob_bound: (x, k_j) -> (B,) nats, the logarithm of the mean of k_j importance weights.
+        x: Images (B, C, H, W) in [0, 1].
+        k: Samples per image, at least 2.
+        piece: Samples per image that fit at once, at least 2; pieces have up to twice as many. None
+            has just one, for which a bound may put in a closed form that is no weight.
+
+    Returns:
+        (B,) nats, float64.
+
+    Raises:
+        ValueError: If `k` or `piece` is less than 2.
+    """
+    if min(k, piece) < 2:
+        raise ValueError("importance sampling needs at least two samples at once")
+    n_pieces = max(k // piece, 1)
+    sizes = [k * (j + 1) // n_pieces - k * j // n_pieces for j in range(n_pieces)]
+    pieces = [log_prob_bound(x, size).double() + math.log(size) for size in sizes]
+    return torch.stack(pieces).logsumexp(0) - math.log(k)
+
+
+def bits_per_dim(nats: float, n_pixels: int) -> float:
+    """Nats per image -> bits per dimension, for images of `n_pixels` values."""
+    return nats / (n_pixels * math.log(2))

@@ -1,0 +1,1 @@
+"""Deployable artefacts of a trained model."""

@@ -1,0 +1,111 @@
+"""What is exported: a model's decoder as a graph, latents (n, ...) -> images (n, C, H, W)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from gencli.core.capabilities import HasLatent
+from gencli.core.model import GenerativeModel
+from gencli.errors import GencliError, UsageError
+from gencli.sampling.generator import ImageGenerator
+
+TOLERANCE = 1e-4
+BATCH_SIZES = (1, 3, 16)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How near an exported decoder comes to the original, over `n` images with pixels in [0, 1]."""
+
+    max_abs_difference: float
+    n: int
+    tolerance: float = TOLERANCE
+
+
+class Decoder(nn.Module):
+    """`decode` of a copy of a model: evaluation mode, fp32, contiguous, on the CPU.
+
+    Raises:
+        UsageError: If the model has no latent space.
+    """
+
+    def __init__(self, model: GenerativeModel) -> None:
+        super().__init__()
+        if not isinstance(model, HasLatent):
+            raise UsageError(
+                f"{type(model).__name__} has no decoder to export: it has no latent space.",
+                "Every model can export its weights: --format weights.",
+            )
+        self.model = copy.deepcopy(model).cpu().float().eval()
+        self.model.to(memory_format=torch.contiguous_format)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """(n, ...) -> (n, C, H, W) in [0, 1]."""
+        return self.model.decode(latents)
+
+    def latents(self, n: int, seed: int) -> Tensor:
+        """(n, ...) from the prior, fp32."""
+        return self.model.sample_latent(n, generator=ImageGenerator(seed, range(n))).float()
+
+
+def batch_dimension() -> Any:
+    """The free size of the first dimension of the only input."""
+    return ({0: Dim("n", min=1)},)
+
+
+def trace(decoder: Decoder, seed: int) -> ExportedProgram:
+    """The decoder as a graph for any batch size, without the weights that decoding leaves alone."""
+    with torch.no_grad():
+        program = torch.export.export(
+            decoder, (decoder.latents(2, seed),), dynamic_shapes=batch_dimension(), strict=False
+        )
+    unused = {node.name: node for node in program.graph.nodes if _is_unused(node)}
+    signature = program.graph_signature
+    for spec in signature.input_specs:
+        if spec.arg.name in unused and spec.target is not None:
+            program.state_dict.pop(spec.target, None)
+    signature.input_specs = [s for s in signature.input_specs if s.arg.name not in unused]
+    for node in unused.values():
+        program.graph.erase_node(node)
+    program.graph_module.recompile()
+    return program
+
+
+def _is_unused(node: torch.fx.Node) -> bool:
+    return node.op == "placeholder" and not node.users
+
+
+def check(decoder: Decoder, exported: Callable[[Tensor], Tensor], seed: int) -> Parity:
+    """Compare an exported decoder with the original on latents from the prior, several batch sizes.
+
+    Raises:
+        GencliError: If a pixel differs by more than `TOLERANCE`, or a shape does.
+    """
+    worst = 0.0
+    with torch.no_grad():
+        for n in BATCH_SIZES:
+            z = decoder.latents(n, seed)
+            ours, theirs = decoder(z), exported(z)
+            if ours.shape != theirs.shape:
+                raise _unequal(f"{n} images have the shape {tuple(theirs.shape)}")
+            difference = (ours - theirs).abs().max().item()
+            if not difference <= TOLERANCE:  # so that not-a-number fails too
+                raise _unequal(
+                    f"a pixel is off by {difference:.2g} (at most {TOLERANCE:g} is allowed)"
+                )
+            worst = max(worst, difference)
+    return Parity(worst, sum(BATCH_SIZES))
+
+
+def _unequal(how: str) -> GencliError:
+    return GencliError(
+        f"The exported decoder does not reproduce the model: {how}. Nothing was written.",
+        "Upgrade torch, or export --format weights.",
+    )

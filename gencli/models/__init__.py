@@ -1,0 +1,1 @@
+"""The models: one file each, its config at the top."""

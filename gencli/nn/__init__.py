@@ -1,0 +1,1 @@
+"""Blocks that three models or more share."""

@@ -1,0 +1,1 @@
+"""Named settings (`--config NAME`), one TOML file each."""

@@ -1,0 +1,143 @@
+"""The table of models. No torch here: help and completion are read without importing a model.
+
+Third parties add models through the entry-point group `gencli.models`: each entry point names a
+`ModelSpec`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from gencli.errors import UsageError
+from gencli.options import Training, read_config
+
+if TYPE_CHECKING:
+    from gencli.core.model import GenerativeModel
+
+FAMILIES = ("latent", "adversarial", "autoregressive", "energy", "mixture", "diffusion")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One row of the table.
+
+    Attributes:
+        name: What the user types.
+        target: `module:Class`.
+        family: One of `FAMILIES`.
+        summary: One line for people.
+        paper: The source, with its arXiv id where it has one.
+        capabilities: Names from `gencli.core.capabilities.CAPABILITIES`.
+        aliases: Other names for it.
+    """
+
+    name: str
+    target: str
+    family: str
+    summary: str
+    paper: str
+    capabilities: frozenset[str] = frozenset()
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The module that holds the model."""
+        return self.target.partition(":")[0]
+
+    def config(self) -> tuple[type, Training]:
+        """The model's config class and training defaults, without importing the model."""
+        return read_config(self.module)
+
+    def load(self) -> type[GenerativeModel]:
+        """Import the model's class."""
+        module, _, name = self.target.partition(":")
+        loaded: Any = getattr(importlib.import_module(module), name)
+        return loaded  # type: ignore[no-any-return]
+
+
+def _spec(
+    name: str, target: str, family: str, summary: str, paper: str, capabilities: str = "",
+    aliases: tuple[str, ...] = (),
+) -> ModelSpec:  # fmt: skip
+    return ModelSpec(
+        name, f"gencli.models.{target}", family, summary, paper,
+        frozenset(capabilities.split()), aliases,
+    )  # fmt: skip
+
+
+MODELS: tuple[ModelSpec, ...] = (
+    _spec(
+        "vae",
+        "vae:VAE",
+        "latent",
+        "Variational autoencoder with a Gaussian latent space",
+        "Kingma and Welling 2013, arXiv:1312.6114",
+        "bound latent encoder",
+    ),
+    _spec(
+        "gan",
+        "gan:GAN",
+        "adversarial",
+        "Generative adversarial network of multilayer perceptrons",
+        "Goodfellow et al. 2014, arXiv:1406.2661",
+        "latent",
+    ),
+    _spec(
+        "dcgan",
+        "dcgan:DCGAN",
+        "adversarial",
+        "Deep convolutional generative adversarial network",
+        "Radford et al. 2015, arXiv:1511.06434",
+        "latent",
+    ),
+    _spec(
+        "ddpm",
+        "ddpm:DDPM",
+        "diffusion",
+        "Denoising diffusion: a U-Net that turns noise into images step by step",
+        "Ho et al. 2020, arXiv:2006.11239",
+        "bound latent labels",
+    ),
+)
+
+
+@cache
+def models() -> dict[str, ModelSpec]:
+    """All models by name: the built-in table, then plug-ins, which cannot replace a built-in."""
+    table = {spec.name: spec for spec in MODELS}
+    for entry in entry_points(group="gencli.models"):
+        spec: ModelSpec = entry.load()
+        table.setdefault(spec.name, spec)
+    return table
+
+
+def names() -> list[str]:
+    """Every name and alias."""
+    table = models()
+    return [*table, *(alias for spec in table.values() for alias in spec.aliases)]
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a slip of the keyboard most likely meant."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return near[0] if near else None
+
+
+def find(name: str) -> ModelSpec:
+    """The model of that name or alias.
+
+    Raises:
+        UsageError: If there is none; the cure names the nearest.
+    """
+    for spec in models().values():
+        if name == spec.name or name in spec.aliases:
+            return spec
+    near = nearest(name, names())
+    hint = f"Did you mean {near}?" if near else "See `gencli list models`."
+    raise UsageError(f"There is no model called {name}.", hint)

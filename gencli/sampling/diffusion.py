@@ -1,0 +1,242 @@
+"""Noise schedules and samplers of diffusion models, over any denoiser.
+
+Images are noised as q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I), t = 0..T, with alpha_0 = 1 and
+alpha_t^2 + sigma_t^2 = 1. A denoiser maps (x_t, t) to an estimate of x_0. All samplers have one
+signature: they carry `x` at `times[0]` down to `times[-1] = 0`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from gencli.nn.likelihoods import discretized_normal_log_prob
+from gencli.sampling.generator import ImageGenerator
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""x_t (n, C, H, W) and times (n,) of whole numbers -> the estimate (n, C, H, W) of x_0."""
+
+OnStep = Callable[[int, int, Tensor], None]
+"""Called after each step with its number, from 1, how many there are, and the images x_t then."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Signal and noise at each time: `alpha` and `sigma`, both (T + 1,), float64 on the CPU."""
+
+    alpha: Tensor
+    sigma: Tensor
+
+    @property
+    def timesteps(self) -> int:
+        """T."""
+        return len(self.alpha) - 1
+
+    @property
+    def snr(self) -> Tensor:
+        """alpha^2 / sigma^2, (T + 1,), infinite at 0."""
+        return (self.alpha / self.sigma) ** 2
+
+    def level(self, t: int) -> tuple[float, float]:
+        """(alpha_t, sigma_t)."""
+        return float(self.alpha[t]), float(self.sigma[t])
+
+    def times(self, steps: int) -> list[int]:
+        """`steps + 1` times from T to 0, quadratically closer together toward 0.
+
+        With even spacing the noise left before the last step falls as 1 / sqrt(steps) only, and no
+        solver is of second order.
+        """
+        T = self.timesteps
+        # At least r, so that times stay distinct; all of them at T steps.
+        return [max(round(T * (r / steps) ** 2), r) for r in range(steps, -1, -1)]
+
+
+def make_schedule(name: Literal["linear", "cosine"], timesteps: int) -> Schedule:
+    """The variance-preserving schedule of that name.
+
+    `linear`: beta from 1e-4 to 0.02 at T = 1000 (Ho et al. 2020, arXiv:2006.11239), scaled so that
+    other T end at the same noise. `cosine`: alpha_t^2 falls as cos^2, with beta at most 0.999
+    (Nichol and Dhariwal 2021, arXiv:2102.09672).
+    """
+    T = timesteps
+    if name == "linear":
+        beta = torch.linspace(0.1 / T, 20 / T, T, dtype=torch.float64).clamp(max=0.999)
+    else:
+        angle = (torch.arange(T + 1, dtype=torch.float64) / T + 0.008) / 1.008 * math.pi / 2
+        f = angle.cos() ** 2
+        beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    log_alpha_bar = torch.cat([beta.new_zeros(1), torch.log1p(-beta).cumsum(0)])
+    return Schedule((log_alpha_bar / 2).exp(), (-torch.expm1(log_alpha_bar)).sqrt())
+
+
+def posterior(schedule: Schedule, s: int, t: int) -> tuple[float, float, float]:
+    """q(x_s | x_t, x_0) = N(a x_0 + b x_t, v I) for s < t, as (a, b, v).
+
+    Equations 6 and 7 of DDPM for s = t - 1, and the same for any subsequence of times.
+    """
+    alpha_s, sigma_s = schedule.level(s)
+    alpha_t, sigma_t = schedule.level(t)
+    alpha_ts = alpha_t / alpha_s
+    beta_ts = sigma_t**2 - (alpha_ts * sigma_s) ** 2
+    a = alpha_s * beta_ts / sigma_t**2
+    b = alpha_ts * sigma_s**2 / sigma_t**2
+    return a, b, beta_ts * sigma_s**2 / sigma_t**2
+
+
+class Sampler(Protocol):
+    """Carry x (n, C, H, W) from `times[0]` down to 0."""
+
+    def __call__(
+        self,
+        denoise: Denoiser,
+        x: Tensor,
+        schedule: Schedule,
+        times: Sequence[int],
+        *,
+        generator: ImageGenerator | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Return x_0; `generator` serves the samplers that add noise."""
+        ...
+
+
+def ddpm(
+    denoise: Denoiser,
+    x: Tensor,
+    schedule: Schedule,
+    times: Sequence[int],
+    *,
+    generator: ImageGenerator | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Ancestral sampling from the posteriors (arXiv:2006.11239), of the smaller variance.
+
+    Raises:
+        ValueError: If there is no generator.
+    """
+    if generator is None:
+        raise ValueError("ancestral sampling needs a generator")
+    for i, (t, s) in enumerate(pairwise(times), 1):
+        a, b, v = posterior(schedule, s, t)
+        x = a * _at(denoise, x, t) + b * x
+        if s > 0:
+            x = x + math.sqrt(v) * generator.normal(*x.shape[1:])
+        if on_step:
+            on_step(i, len(times) - 1, x)
+    return x
+
+
+def ddim(
+    denoise: Denoiser,
+    x: Tensor,
+    schedule: Schedule,
+    times: Sequence[int],
+    *,
+    generator: ImageGenerator | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Deterministic DDIM (arXiv:2010.02502, eta = 0): first order in the probability-flow ODE."""
+    for i, (t, s) in enumerate(pairwise(times), 1):
+        x = _exponential_step(x, _at(denoise, x, t), schedule, s, t)
+        if on_step:
+            on_step(i, len(times) - 1, x)
+    return x
+
+
+def dpm_multistep(
+    denoise: Denoiser,
+    x: Tensor,
+    schedule: Schedule,
+    times: Sequence[int],
+    *,
+    generator: ImageGenerator | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """DPM-Solver++(2M) (arXiv:2211.01095, algorithm 2): second order, one denoising a step.
+
+    The last step, to no noise at all, is of first order: log(alpha / sigma) has no end there.
+    """
+    D_before, h_before = None, 0.0
+    for i, (t, s) in enumerate(pairwise(times), 1):
+        D = _at(denoise, x, t)
+        h = _log_snr(schedule, s) - _log_snr(schedule, t)  # of sqrt(SNR): lambda in the paper
+        estimate = D
+        if D_before is not None and s > 0:
+            estimate = D + h / (2 * h_before) * (D - D_before)
+        x = _exponential_step(x, estimate, schedule, s, t)
+        D_before, h_before = D, h
+        if on_step:
+            on_step(i, len(times) - 1, x)
+    return x
+
+
+SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim, "dpm++": dpm_multistep}
+
+
+def variational_bound(
+    denoise: Denoiser, x_0: Tensor, schedule: Schedule, n_times: int, levels: int
+) -> Tensor:
+    """A draw (B,) whose mean is the variational bound on -log p(x_0), in nats: L_T + ... + L_0.
+
+    The posteriors are of the smaller variance, so that L_{t-1} = (SNR_{t-1} - SNR_t) / 2
+    ||x_0 - D(x_t, t)||^2 (Kingma et al. 2021, arXiv:2107.00630, equation 13). L_0 is the
+    discretised Gaussian decoder of DDPM (equation 13) around D(x_1, 1).
+
+    Args:
+        denoise: The model.
+        x_0: Images (B, C, H, W) in [-1, 1], quantised to `levels` values.
+        schedule: The noise.
+        n_times: How many terms of the sum over t = 2..T to draw for each image; all of them from
+            T - 1 on, and then only the noise is random.
+        levels: Values of a pixel: 256, or 2 for binary images.
+    """
+    T, n = schedule.timesteps, min(n_times, schedule.timesteps - 1)
+    snr = schedule.snr
+
+    def column(values: Tensor) -> Tensor:
+        return values.to(x_0)[:, None, None, None]
+
+    def noised(t: Tensor) -> Tensor:
+        noise = torch.randn_like(x_0)
+        return column(schedule.alpha[t]) * x_0 + column(schedule.sigma[t]) * noise
+
+    def denoised(t: Tensor) -> Tensor:
+        return denoise(noised(t), t.to(x_0.device))
+
+    alpha_T, sigma_T = schedule.level(T)
+    variance_excess = sigma_T**2 - 1 - 2 * math.log(sigma_T)
+    bound = (((alpha_T * x_0) ** 2 + variance_excess) / 2).sum((1, 2, 3))  # L_T
+    offset = torch.randint(T - 1, (len(x_0),))
+    for j in range(n):  # one t of each n-th of 2..T, so that all have the same probability
+        t = 2 + (j * (T - 1) + offset) // n
+        weight = ((snr[t - 1] - snr[t]) / 2 * (T - 1) / n).to(x_0)
+        bound = bound + weight * (x_0 - denoised(t)).square().sum((1, 2, 3))
+    mean = denoised(torch.ones(len(x_0), dtype=torch.long))
+    _, sigma_1 = schedule.level(1)
+    log_std = mean.new_full((), math.log(sigma_1 / 2))  # in units of pixels in [0, 1]
+    L_0 = -discretized_normal_log_prob((x_0 + 1) / 2, (mean + 1) / 2, log_std, levels)
+    return bound + L_0.sum((1, 2, 3))
+
+
+def _at(denoise: Denoiser, x: Tensor, t: int) -> Tensor:
+    return denoise(x, torch.full((x.shape[0],), t, device=x.device))
+
+
+def _exponential_step(x: Tensor, x_0: Tensor, schedule: Schedule, s: int, t: int) -> Tensor:
+    """Solve the probability-flow ODE from t to s as if the estimate `x_0` held all the way."""
+    alpha_s, sigma_s = schedule.level(s)
+    alpha_t, sigma_t = schedule.level(t)
+    ratio = sigma_s / sigma_t
+    return ratio * x + (alpha_s - alpha_t * ratio) * x_0
+
+
+def _log_snr(schedule: Schedule, t: int) -> float:
+    alpha, sigma = schedule.level(t)
+    return math.log(alpha / sigma) if sigma > 0 else math.inf

@@ -1,0 +1,185 @@
+"""A training from its settings: data, model, run directory, trainer. What `gencli train` calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+import gencli
+from gencli import registry, runs
+from gencli.data import load as data_load
+from gencli.data.load import ImageData
+from gencli.errors import DataError, DivergedError, GencliError, InterruptedRun, UsageError
+from gencli.loaded import build_model
+from gencli.runs import Run
+from gencli.sampling.generator import mix_seed
+from gencli.training.device import choose_device, choose_precision
+from gencli.training.log import Reporter
+from gencli.training.settings import MAY_CHANGE, Settings, resolve
+from gencli.training.signals import StopRequest
+from gencli.training.trainer import State, Trainer
+
+DataProgress = Callable[[str, int, int], None]
+
+
+def load_data(settings: Settings, progress: DataProgress | None) -> ImageData:
+    """The data set that the settings ask for."""
+    return data_load.load(
+        settings.data,
+        image_size=settings.image_size,
+        val=settings.val,
+        binarize=settings.binarize,
+        skip_bad=settings.skip_bad,
+        progress=progress,
+    )
+
+
+def start(
+    model: str,
+    config: Mapping[str, Any],
+    given: Mapping[str, Any],
+    *,
+    name: str | None,
+    reporter: Reporter,
+    progress: DataProgress | None = None,
+) -> tuple[Run, Trainer, State]:
+    """Train a new run to the end of its budget.
+
+    Args:
+        model: Its name in the registry.
+        config: Values for the model's config that differ from the defaults.
+        given: Settings that differ from the model's defaults.
+        name: Of the run; None makes one up.
+        reporter: Shows the training.
+        progress: Shows the loading of the data.
+
+    Raises:
+        GencliError: Of every kind; the run's status says which.
+    """
+    spec = registry.find(model)
+    config_class, training = spec.config()
+    values = dataclasses.asdict(config_class(**config))
+    settings = resolve(given, training)
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device, model_allows=spec.load().bf16)
+    data = load_data(settings, progress)
+    for note in data.notes:
+        reporter.message(note)
+    torch.manual_seed(mix_seed(settings.seed, 0))
+    network = build_model(spec.name, values, dataclasses.asdict(data.info))
+    record = {
+        "model": spec.name,
+        "config": values,
+        "data": {"name": data.name, "fingerprint": data.fingerprint}
+        | {"info": dataclasses.asdict(data.info), "n_train": len(data.train)},
+        "settings": dataclasses.asdict(settings),
+        "versions": versions(),
+        "device": str(device),
+        "precision": precision,
+        "command": shlex.join(["gencli", *sys.argv[1:]]),
+        "created": runs.now(),
+        "status": "running",
+    }
+    run = runs.create(spec.name, data.name, record, name)
+    stop = StopRequest()
+    trainer = Trainer(
+        network, data, settings, run,
+        device=device, precision=precision, reporter=reporter, stop=stop,
+    )  # fmt: skip
+    return run, trainer, _fit(trainer, run, stop, resume=False)
+
+
+def resume(
+    model: str,
+    reference: str,
+    changes: Mapping[str, Any],
+    *,
+    reporter: Reporter,
+    progress: DataProgress | None = None,
+) -> tuple[Run, Trainer, State]:
+    """Continue a run from its last checkpoint.
+
+    Args:
+        model: Must be the run's.
+        reference: The run.
+        changes: Settings given anew.
+        reporter: Shows the training.
+        progress: Shows the loading of the data.
+
+    Raises:
+        UsageError: If a change would make it another run.
+        DataError: If the data are no longer the same.
+        GencliError: As for `start`.
+    """
+    run = runs.find(reference)
+    if run.model != registry.find(model).name:
+        raise UsageError(
+            f"The run {run.name} is a {run.model}.",
+            f"Continue it with: gencli train {run.model} --resume {reference}",
+        )
+    for name in changes:
+        if name not in MAY_CHANGE:
+            raise UsageError(
+                f"--{name.replace('_', '-')} cannot change when a run is resumed.",
+                "Leave it out, or start a new run.",
+            )
+    settings = Settings(**run.record["settings"])
+    if "steps" in changes or "epochs" in changes:
+        settings = dataclasses.replace(settings, steps=None, epochs=None)
+        if settings.lr_schedule == "cosine":
+            reporter.message("The cosine schedule now stretches to the new length.")
+    settings = dataclasses.replace(settings, **changes)
+    device = choose_device(settings.device)
+    precision = run.record["precision"]
+    run.checkpoint("last")  # there is something to resume from
+    data = load_data(settings, progress)
+    if data.fingerprint != run.record["data"]["fingerprint"]:
+        raise DataError(
+            f"{settings.data} is not what {run.name} was trained on any more.",
+            "Put the old files back, or start a new run.",
+        )
+    network = build_model(run.model, run.record["config"], run.record["data"]["info"])
+    run.update(settings=dataclasses.asdict(settings), status="running")
+    stop = StopRequest()
+    trainer = Trainer(
+        network, data, settings, run,
+        device=device, precision=precision, reporter=reporter, stop=stop,
+    )  # fmt: skip
+    return run, trainer, _fit(trainer, run, stop, resume=True)
+
+
+def _fit(trainer: Trainer, run: Run, stop: StopRequest, *, resume: bool) -> State:
+    status = "failed"
+    try:
+        with stop.listening():
+            state = trainer.fit(resume=resume)
+        status = "done"
+        return state
+    except InterruptedRun:
+        status = "interrupted"
+        raise
+    except DivergedError:
+        status = "diverged"
+        raise
+    except torch.OutOfMemoryError as error:
+        raise GencliError(
+            f"The device ran out of memory: {str(error).splitlines()[0]}",
+            "Use a smaller --batch-size.",
+        ) from None
+    finally:
+        run.update(status=status, updated=runs.now())
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with."""
+    return {
+        "gencli": gencli.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

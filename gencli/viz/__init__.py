@@ -1,0 +1,1 @@
+"""Pictures: grids, sheets and animations."""

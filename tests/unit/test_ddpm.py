@@ -1,0 +1,199 @@
+"""The diffusion model: its two predictions, guidance, seeds, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from gencli.core.model import Batch
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.models.ddpm import DDPM, Config
+from gencli.nn.unet import UNet
+from gencli.sampling.diffusion import SAMPLERS
+from gencli.sampling.generator import ImageGenerator
+
+DATA = DataInfo(1, 8, 8, ("a", "b", "c"))
+SMALL = Config(width=8, multipliers=(1, 2), timesteps=50)
+
+
+def make(data: DataInfo = DATA, **changes: object) -> DDPM:
+    """A model whose every weight is random: a fresh one predicts zero whatever it is shown."""
+    torch.manual_seed(0)
+    model = DDPM(dataclasses.replace(SMALL, **changes), data)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> object:
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+def test_the_right_answer_has_no_loss_and_denoises_exactly(
+    prediction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(prediction=prediction)
+    images = torch.rand(16, 1, 8, 8)
+    x_0 = 2 * images - 1
+
+    def oracle(x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        alpha, sigma = (values[t].float()[:, None, None, None] for values in noise_levels(model))
+        eps = (x_t - alpha * x_0) / sigma
+        return eps if prediction == "epsilon" else (alpha * x_t - x_0) / sigma
+
+    monkeypatch.setattr(model, "_predict", oracle)
+    assert float(model.loss(Batch(images, None)).total) < 1e-6
+    for t in (1, 20, 40):
+        times = torch.full((16,), t)
+        alpha, sigma = model.schedule.level(t)
+        x_t = alpha * x_0 + sigma * torch.randn_like(x_0)
+        torch.testing.assert_close(model.denoiser()(x_t, times), x_0, atol=1e-4, rtol=0)
+
+
+def noise_levels(model: DDPM) -> tuple[Tensor, Tensor]:
+    return model.schedule.alpha, model.schedule.sigma
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+def test_loss_of_an_untrained_network_is_the_power_of_its_target(prediction: str) -> None:
+    model = DDPM(dataclasses.replace(SMALL, prediction=prediction), DATA)
+    images = torch.randint(0, 2, (5000, 1, 8, 8)).float()  # x_0^2 = 1: v has power 1 as eps has
+    assert float(model.loss(Batch(images, None)).total) == pytest.approx(1, abs=0.02)
+    assert model.validation_loss(images[:7]).shape == (7,)
+
+
+def test_training_learns_a_constant_image() -> None:
+    torch.manual_seed(0)
+    model = DDPM(SMALL, DATA)
+    batch = Batch(torch.full((32, 1, 8, 8), 0.75), None)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    with torch.enable_grad():
+        for _ in range(60):
+            optimizer.zero_grad()
+            model.loss(batch).total.backward()
+            optimizer.step()
+    images = model.eval().sample(4, generator=ImageGenerator(0, range(4)), steps=10)
+    assert float((images - 0.75).abs().mean()) < 0.05
+
+
+def test_guidance_goes_from_unconditional_through_conditional() -> None:
+    model = make(conditional=True)
+    labels = torch.tensor([0, 1, 2, 1])
+    x_t, t = 0.1 * torch.randn(4, 1, 8, 8), torch.tensor([3, 10, 25, 40])
+    zero, one, three = (model.denoiser(labels, guidance)(x_t, t) for guidance in (0.0, 1.0, 3.0))
+    assert torch.equal(zero, model.denoiser()(x_t, t))
+    assert float((one - zero).abs().max()) > 1e-3
+    inside = three.abs() < 1  # elsewhere the estimate was clipped to the range of images
+    assert inside.any()
+    torch.testing.assert_close(three[inside], (zero + 3 * (one - zero))[inside])
+
+    def draw(labels: Tensor | None, guidance: float) -> Tensor:
+        generator = ImageGenerator(0, range(4))
+        return model.sample(4, generator=generator, labels=labels, guidance=guidance, steps=5)
+
+    assert torch.equal(draw(labels, 0.0), draw(None, 1.0))
+    assert not torch.equal(draw(labels, 1.0), draw(None, 1.0))
+
+
+def test_withheld_labels_train_the_class_of_none_alone() -> None:
+    model = make(conditional=True, label_dropout=1.0)
+    with torch.enable_grad():
+        model.loss(Batch(torch.rand(8, 1, 8, 8), torch.arange(8) % 3)).total.backward()
+    assert model.unet.embed_class is not None
+    gradient = model.unet.embed_class.weight.grad
+    assert gradient is not None
+    assert not gradient[:3].any()
+    assert gradient[3].any()
+
+
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_an_image_depends_on_its_seed_and_index_alone(sampler: str) -> None:
+    model = make()
+    many = model.sample(4, generator=ImageGenerator(5, range(4)), sampler=sampler, steps=10)
+    one = model.sample(1, generator=ImageGenerator(5, [2]), sampler=sampler, steps=10)
+    torch.testing.assert_close(many[2:3], one, atol=1e-4, rtol=0)
+    assert many.shape == (4, 1, 8, 8)
+    assert 0 <= float(many.min()) < float(many.max()) <= 1
+    assert not torch.equal(many[0], many[1])
+
+
+def test_decoding_noise_is_sampling() -> None:
+    model = make()
+    z = model.sample_latent(3, generator=ImageGenerator(1, range(3)))
+    assert torch.equal(model.decode(z), model.sample(3, generator=ImageGenerator(1, range(3))))
+
+
+def test_steps_are_reported_as_images() -> None:
+    seen: list[tuple[int, int, Tensor]] = []
+    out = make().sample(
+        2, generator=ImageGenerator(0, range(2)), steps=4, on_step=lambda *now: seen.append(now)
+    )
+    assert [now[:2] for now in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert all(0 <= float(x.min()) <= float(x.max()) <= 1 for _, _, x in seen)
+    assert torch.equal(seen[-1][2], out)
+
+
+@pytest.mark.parametrize("binarization", ["none", "static"])
+def test_bound_is_worse_than_the_truth(binarization: str) -> None:
+    """No model of images uniform over their values beats -log(levels) per pixel."""
+    model = make(dataclasses.replace(DATA, binarization=binarization))
+    top = model.discrete_levels - 1
+    assert top == (255 if binarization == "none" else 1)
+    x = torch.randint(0, top + 1, (32, 1, 8, 8)) / top
+    bound = model.log_prob_bound(x, k=49)
+    assert bound.shape == (32,)
+    assert float(bound.mean()) < -64 * torch.tensor(float(top + 1)).log()
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes"),
+    [
+        ((1, 28, 28), {"multipliers": (1, 2, 2)}),
+        ((3, 32, 32), {"multipliers": (1, 2, 2), "blocks": 2}),
+        ((3, 64, 64), {"multipliers": (1, 1, 2, 2), "patch": 2}),
+    ],
+)
+def test_sizes_and_channels(shape: tuple[int, int, int], changes: dict[str, object]) -> None:
+    model = make(DataInfo(*shape), **changes)
+    assert model.sample(2, generator=ImageGenerator(0, range(2)), steps=2).shape == (2, *shape)
+    assert model.loss(Batch(torch.rand(2, *shape), None)).total.isfinite()
+
+
+def test_network_reads_time_and_class_and_starts_at_zero() -> None:
+    net = make(conditional=True).unet
+    x, t, labels = torch.randn(3, 1, 8, 8), torch.tensor([1.0, 1.0, 900.0]), torch.tensor([0, 1, 0])
+    x[1:] = x[0]
+    first, other_class, other_time = net(x, t, labels)
+    assert not torch.allclose(first, other_class, atol=1e-4)
+    assert not torch.allclose(first, other_time, atol=1e-4)
+    fresh = UNet(1, width=8, multipliers=(1, 2), n_blocks=1)
+    assert not fresh(x, t).any()
+
+
+@pytest.mark.parametrize(
+    ("data", "changes"),
+    [
+        (DataInfo(1, 30, 30), {"multipliers": (1, 2, 2)}),
+        (DataInfo(1, 28, 28), {"conditional": True}),
+    ],
+)
+def test_configs_that_do_not_fit_are_refused(data: DataInfo, changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        DDPM(dataclasses.replace(SMALL, **changes), data)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sampler": "euler"}, {"steps": 0}, {"steps": 51}, {"labels": torch.tensor([0])}],
+)
+def test_sampling_options_that_do_not_fit_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        make().sample(1, generator=ImageGenerator(0, [0]), **options)
