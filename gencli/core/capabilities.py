@@ -122,6 +122,9 @@ def capabilities_of(model: object) -> frozenset[str]:
 
 
 def _class_has(cls: type, protocol: type) -> bool:
-    members: frozenset[str] = protocol.__protocol_attrs__  # type: ignore[attr-defined]
-    known = set(dir(cls)).union(*(getattr(base, "__annotations__", {}) for base in cls.__mro__))
-    return members <= known
+    wanted: set[str] = set()
+    for base in protocol.__mro__[: protocol.__mro__.index(Protocol)]:  # type: ignore[arg-type]
+        wanted |= {name for name in vars(base) if not name.startswith("_")}
+        wanted |= set(base.__dict__.get("__annotations__", ()))
+    known = set(dir(cls)).union(*(base.__dict__.get("__annotations__", ()) for base in cls.__mro__))
+    return wanted <= known

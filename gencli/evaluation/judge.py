@@ -31,6 +31,7 @@ from gencli.data.order import Order
 from gencli.data.spec import DataInfo
 from gencli.data.store import ResidentStore
 from gencli.errors import DataError
+from gencli.evaluation.results import Metric
 from gencli.home import cache_dir
 from gencli.training.device import has_fast_bf16
 
@@ -123,6 +124,11 @@ class Judge:
         parts = [self.network(_float(part.to(device))) for part in torch.split(images, _LOOK)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         return features, logits.softmax(1)
+
+    def accuracy(self) -> Metric:
+        """Its accuracy on the test images, with the binomial standard error."""
+        p, n = self.facts.accuracy, self.facts.n_test
+        return Metric(p, "share of test images", "exact", math.sqrt(p * (1 - p) / n), n)
 
 
 def _float(images: Tensor) -> Tensor:

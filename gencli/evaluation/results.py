@@ -1,4 +1,4 @@
-"""A measured figure that says what it is. No torch here: reports read it."""
+"""Measured figures that say what they are. No torch here: the command line reads this."""
 
 from __future__ import annotations
 
@@ -6,6 +6,31 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Kind = Literal["exact", "bound", "estimate"]
+
+DESCRIPTIONS: dict[str, str] = {
+    "nll": "negative log-likelihood, exact",
+    "nll_bound": "an upper bound on it, such as the negative evidence lower bound",
+    "nll_estimate": "an estimate of it by importance sampling, plain or annealed",
+    "bits_per_dim": "the best of these per pixel value, for discrete 8-bit likelihoods",
+    "reconstruction": "squared error of encoding and decoding test images",
+    "fd_judge": "Frechet distance between the judge's features of samples and of real images",
+    "kid_judge": "kernel distance (squared MMD) between the same features",
+    "precision": "share of the samples that look like real images",
+    "recall": "share of the real images that look like samples",
+    "density": "how densely real images surround the samples; about 1 is perfect",
+    "coverage": "share of the real images that have a sample near them",
+    "confident": "share of the samples that the judge is sure of (p > 0.9)",
+    "smallest_class": "share of the samples in the class that the judge finds least often",
+    "label_agreement": "share of the samples that the judge gives the class asked for",
+    "judge_accuracy": "share of the real test images that the judge classifies correctly",
+}
+"""What each key means, in the order of reports.
+
+There is no `fid`: it is defined by the features of one particular Inception network, whose weights
+are not part of this package.
+"""
+
+KEYS: tuple[str, ...] = tuple(DESCRIPTIONS)
 
 
 @dataclass(frozen=True)

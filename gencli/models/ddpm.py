@@ -30,18 +30,20 @@ from gencli.sampling.generator import ImageGenerator
 
 @dataclass(frozen=True)
 class Config:
-    """Options of the diffusion model."""
+    """Options of `ddpm`."""
 
-    width: int = option(32, "channels of the U-Net at its highest resolution", min=8)
-    multipliers: tuple[int, ...] = option((1, 2, 2), "widths of each resolution", min=1)
-    blocks: int = option(1, "residual blocks of each resolution", min=1)
-    patch: int = option(1, "side of the pixel patches folded into channels", min=1)
-    dropout: float = option(0.0, "probability of dropping an activation", min=0, max=0.9)
-    timesteps: int = option(1000, "noise levels T", min=2)
-    schedule: Literal["linear", "cosine"] = option("cosine", "how the noise grows")
-    prediction: Literal["epsilon", "v"] = option("v", "what the U-Net tells: the noise, or v")
-    conditional: bool = option(False, "learn the classes, for --label and --guidance")
-    label_dropout: float = option(0.1, "share of labels withheld in training", min=0, max=1)
+    width: int = option(32, "Channels of the U-Net at its highest resolution.", min=8)
+    multipliers: tuple[int, ...] = option(
+        (1, 2, 2), "Channels of each resolution, in widths.", min=1
+    )
+    blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
+    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
+    dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
+    timesteps: int = option(1000, "Noise levels T.", min=2)
+    schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
+    prediction: Literal["epsilon", "v"] = option("v", "What the U-Net tells: the noise, or v.")
+    conditional: bool = option(False, "Learn the classes, for --label and --guidance.")
+    label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
 
 
 TRAINING = Training(
@@ -148,7 +150,7 @@ class DDPM(GenerativeModel):
 
         return denoise
 
-    def log_prob_bound(self, x: Tensor, k: int = 1) -> Tensor:
+    def log_prob_bound(self, x: Tensor, k: int = 10) -> Tensor:
         """Unbiased draws (B,), in nats, of the variational bound on log p(x), without classes.
 
         `k` is how many of its T terms are drawn for each image, not a number of importance samples:

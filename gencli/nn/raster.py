@@ -13,4 +13,4 @@ def to_raster(x: Tensor) -> Tensor:
 def from_raster(sequence: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """(B, H * W * C) -> (B, C, H, W), for `shape` (C, H, W): the inverse of `to_raster`."""
     channels, height, width = shape
-    return sequence.view(-1, height, width, channels).permute(0, 3, 1, 2).contiguous()
+    return sequence.reshape(-1, height, width, channels).permute(0, 3, 1, 2).contiguous()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 Activation = Literal["sigmoid", "relu"]
 
@@ -14,18 +14,17 @@ Activation = Literal["sigmoid", "relu"]
 def running_outputs(
     x: Tensor, w: Tensor, c: Tensor, v: Tensor, activation: Activation, chunk: int = 8
 ) -> Tensor:
-    """Outputs (D, B, P) of all pixels, v_d . h_d with h_d = activation(c + sum_{i<d} x_i w_i).
+    """Outputs (D, P, B) of all pixels, v_d . h_d with h_d = activation(c + sum_{i<d} x_i w_i).
 
-    Keeping every h_d takes D times the memory of one, and moving it is what a step would wait for.
-    Instead the pixels are gone through `chunk` at a time, their activations stay in the processor's
+    Keeping every h_d takes D times the memory of one, and a step would wait for nothing else.
+    Instead the pixels are gone through `chunk` at a time, their hidden units stay in the processor's
     cache, and the backward pass computes them again from the sums kept at the start of each chunk.
-    Within a chunk the running sum is a product with the strictly lower triangle of its pixels.
 
     Args:
         x: Pixels (B, D); they get no gradient.
         w: (D, H), the row w_i added to the sum once pixel i is known.
         c: (H,), the sum before the first pixel.
-        v: (D, H, P).
+        v: (D, P, H).
         activation: Elementwise.
         chunk: Pixels at a time; changes speed and memory only.
     """
@@ -33,12 +32,13 @@ def running_outputs(
     return outputs
 
 
-def _hidden(start: Tensor, x: Tensor, w: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
-    """Hidden units (K, B, H) of a chunk, and the prefixes (K, B, K) of its pixels x (B, K)."""
-    k = x.shape[1]
-    prefix = x * torch.ones(k, k, dtype=x.dtype, device=x.device).tril(-1).unsqueeze(1)
-    a = torch.baddbmm(start.expand(k, -1, -1), prefix, w.expand(k, -1, -1))
-    return (a.sigmoid_() if activation == "sigmoid" else a.relu_()), prefix
+def _hidden(a: Tensor, x: Tensor, w: Tensor, activation: Activation, out: Tensor) -> Tensor:
+    """Fill `out` (K, B, H) with a chunk's hidden units; return the sum (B, H) after the chunk."""
+    for row, x_i, w_i in zip(out.unbind(0), x.t().unsqueeze(2).unbind(0), w.unbind(0), strict=True):
+        row.copy_(a)
+        a = torch.addcmul(a, x_i, w_i)
+    out.sigmoid_() if activation == "sigmoid" else out.relu_()
+    return a
 
 
 class _RunningOutputs(torch.autograd.Function):
@@ -46,18 +46,19 @@ class _RunningOutputs(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, w: Tensor, c: Tensor, v: Tensor, activation: Activation, chunk: int
     ) -> Tensor:
-        a = c.expand(x.shape[0], -1)
-        outputs = x.new_empty(x.shape[1], x.shape[0], v.shape[2])
-        starts = []
-        for d in range(0, x.shape[1], chunk):
-            here = slice(d, d + chunk)
-            h, _ = _hidden(a, x[:, here], w[here], activation)
-            torch.bmm(h, v[here], out=outputs[here])
+        a = c.expand(len(x), -1)
+        h = x.new_empty(chunk, *a.shape)
+        outputs, starts = [], []
+        for x_chunk, w_chunk, v_chunk in zip(
+            x.split(chunk, 1), w.split(chunk), v.split(chunk), strict=True
+        ):
+            here = h[: len(w_chunk)]
             starts.append(a)
-            a = torch.addmm(a, x[:, here], w[here])
+            a = _hidden(a, x_chunk, w_chunk, activation, here)
+            outputs.append(torch.bmm(v_chunk, here.transpose(1, 2)))
         ctx.save_for_backward(x, w, v, *starts)
         ctx.activation, ctx.chunk = activation, chunk
-        return outputs
+        return torch.cat(outputs)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -65,19 +66,23 @@ class _RunningOutputs(torch.autograd.Function):
         x, w, v, *starts = ctx.saved_tensors
         (g,) = grads
         grad_w, grad_v = torch.empty_like(w), torch.empty_like(v)
-        later = torch.zeros_like(starts[0])  # gradient of the sum, from all pixels after the chunk
+        later = torch.zeros_like(starts[-1])  # gradient of the sum, from the pixels gone through
+        h, delta = x.new_empty(2, ctx.chunk, *later.shape)
         for n in reversed(range(len(starts))):
-            here = slice(n * ctx.chunk, (n + 1) * ctx.chunk)
-            h, prefix = _hidden(starts[n], x[:, here], w[here], ctx.activation)
-            torch.bmm(h.transpose(1, 2), g[here], out=grad_v[here])
-            delta = torch.bmm(g[here], v[here].transpose(1, 2))
+            d = n * ctx.chunk
+            here = slice(d, d + ctx.chunk)
+            h, delta = h[: len(w[here])], delta[: len(w[here])]
+            _hidden(starts[n], x[:, here], w[here], ctx.activation, h)
+            torch.bmm(g[here], h, out=grad_v[here])
+            if v.shape[1] == 1:
+                torch.mul(g[here].transpose(1, 2), v[here], out=delta)  # an outer product
+            else:
+                torch.bmm(g[here].transpose(1, 2), v[here], out=delta)
             if ctx.activation == "sigmoid":
                 torch.ops.aten.sigmoid_backward.grad_input(delta, h, grad_input=delta)
             else:
                 torch.ops.aten.threshold_backward.grad_input(delta, h, 0, grad_input=delta)
-            torch.addmm(
-                x[:, here].t() @ later, prefix.flatten(0, 1).t(), delta.flatten(0, 1),
-                out=grad_w[here],
-            )  # fmt: skip
-            later += delta.sum(0)
+            for k in reversed(range(len(delta))):
+                torch.mv(later.t(), x[:, d + k], out=grad_w[d + k])
+                later += delta[k]
         return None, grad_w, later.sum(0), grad_v, None, None

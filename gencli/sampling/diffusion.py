@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal, Protocol
 
@@ -28,24 +29,32 @@ OnStep = Callable[[int, int, Tensor], None]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Signal and noise at each time: `alpha` and `sigma`, both (T + 1,), float64 on the CPU."""
+    """Signal and noise at each time: `levels[t]` is (alpha_t, sigma_t), t = 0..T.
 
-    alpha: Tensor
-    sigma: Tensor
+    Plain numbers, so that a sampler traced for export sees constants.
+    """
+
+    levels: tuple[tuple[float, float], ...]
 
     @property
     def timesteps(self) -> int:
         """T."""
-        return len(self.alpha) - 1
+        return len(self.levels) - 1
+
+    @cached_property
+    def alpha(self) -> Tensor:
+        """(T + 1,), float64."""
+        return torch.tensor([alpha for alpha, _ in self.levels], dtype=torch.float64)
+
+    @cached_property
+    def sigma(self) -> Tensor:
+        """(T + 1,), float64."""
+        return torch.tensor([sigma for _, sigma in self.levels], dtype=torch.float64)
 
     @property
     def snr(self) -> Tensor:
-        """alpha^2 / sigma^2, (T + 1,), infinite at 0."""
+        """alpha^2 / sigma^2, (T + 1,), float64, infinite at 0."""
         return (self.alpha / self.sigma) ** 2
-
-    def level(self, t: int) -> tuple[float, float]:
-        """(alpha_t, sigma_t)."""
-        return float(self.alpha[t]), float(self.sigma[t])
 
     def times(self, steps: int) -> list[int]:
         """`steps + 1` times from T to 0, quadratically closer together toward 0.
@@ -73,7 +82,8 @@ def make_schedule(name: Literal["linear", "cosine"], timesteps: int) -> Schedule
         f = angle.cos() ** 2
         beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
     log_alpha_bar = torch.cat([beta.new_zeros(1), torch.log1p(-beta).cumsum(0)])
-    return Schedule((log_alpha_bar / 2).exp(), (-torch.expm1(log_alpha_bar)).sqrt())
+    alpha, sigma = (log_alpha_bar / 2).exp(), (-torch.expm1(log_alpha_bar)).sqrt()
+    return Schedule(tuple(zip(alpha.tolist(), sigma.tolist(), strict=True)))
 
 
 def posterior(schedule: Schedule, s: int, t: int) -> tuple[float, float, float]:
@@ -81,8 +91,8 @@ def posterior(schedule: Schedule, s: int, t: int) -> tuple[float, float, float]:
 
     Equations 6 and 7 of DDPM for s = t - 1, and the same for any subsequence of times.
     """
-    alpha_s, sigma_s = schedule.level(s)
-    alpha_t, sigma_t = schedule.level(t)
+    alpha_s, sigma_s = schedule.levels[s]
+    alpha_t, sigma_t = schedule.levels[t]
     alpha_ts = alpha_t / alpha_s
     beta_ts = sigma_t**2 - (alpha_ts * sigma_s) ** 2
     a = alpha_s * beta_ts / sigma_t**2
@@ -210,7 +220,7 @@ def variational_bound(
     def denoised(t: Tensor) -> Tensor:
         return denoise(noised(t), t.to(x_0.device))
 
-    alpha_T, sigma_T = schedule.level(T)
+    alpha_T, sigma_T = schedule.levels[T]
     variance_excess = sigma_T**2 - 1 - 2 * math.log(sigma_T)
     bound = (((alpha_T * x_0) ** 2 + variance_excess) / 2).sum((1, 2, 3))  # L_T
     offset = torch.randint(T - 1, (len(x_0),))
@@ -219,7 +229,7 @@ def variational_bound(
         weight = ((snr[t - 1] - snr[t]) / 2 * (T - 1) / n).to(x_0)
         bound = bound + weight * (x_0 - denoised(t)).square().sum((1, 2, 3))
     mean = denoised(torch.ones(len(x_0), dtype=torch.long))
-    _, sigma_1 = schedule.level(1)
+    _, sigma_1 = schedule.levels[1]
     log_std = mean.new_full((), math.log(sigma_1 / 2))  # in units of pixels in [0, 1]
     L_0 = -discretized_normal_log_prob((x_0 + 1) / 2, (mean + 1) / 2, log_std, levels)
     return bound + L_0.sum((1, 2, 3))
@@ -231,12 +241,12 @@ def _at(denoise: Denoiser, x: Tensor, t: int) -> Tensor:
 
 def _exponential_step(x: Tensor, x_0: Tensor, schedule: Schedule, s: int, t: int) -> Tensor:
     """Solve the probability-flow ODE from t to s as if the estimate `x_0` held all the way."""
-    alpha_s, sigma_s = schedule.level(s)
-    alpha_t, sigma_t = schedule.level(t)
+    alpha_s, sigma_s = schedule.levels[s]
+    alpha_t, sigma_t = schedule.levels[t]
     ratio = sigma_s / sigma_t
     return ratio * x + (alpha_s - alpha_t * ratio) * x_0
 
 
 def _log_snr(schedule: Schedule, t: int) -> float:
-    alpha, sigma = schedule.level(t)
+    alpha, sigma = schedule.levels[t]
     return math.log(alpha / sigma) if sigma > 0 else math.inf

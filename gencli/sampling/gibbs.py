@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
 
 Draw = Callable[[Tensor, Tensor], Tensor]
 """(units (n, n_in), uniform numbers (n, n_out)) -> a draw of the other layer (n, n_out)."""
 
 
 def bernoulli(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Zeros and ones with log-odds `logits`, by comparison with uniform numbers of the same shape."""
+    """Zeros and ones with log-odds `logits`, from uniform numbers of the same shape."""
     return (uniform < logits.sigmoid()).to(logits.dtype)
 
 
 def gibbs(
     h: Tensor,
     steps: int,
-    *,
     down: Draw,
     up: Draw,
+    *,
     n_visible: int,
     uniform: Callable[[int], Tensor],
 ) -> Tensor:
@@ -35,13 +39,19 @@ def gibbs(
         n_visible: Visible units.
         uniform: Gives (n, m) numbers uniform in [0, 1); asked once per round, for both layers.
     """
-    n_hidden = h.shape[1]
     for _ in range(steps):
-        for_v, for_h = uniform(n_visible + n_hidden).split((n_visible, n_hidden), dim=1)
-        h = up(down(h, for_v), for_h)
+        numbers = uniform(n_visible + h.shape[1])
+        v = down(h, numbers[:, :n_visible])
+        h = up(v, numbers[:, n_visible:])
     return h
 
 
-def uniform_like(h: Tensor, stream: torch.Generator | None = None) -> Callable[[int], Tensor]:
-    """Uniform numbers for the rows of `h`, from torch's global generator or from `stream`."""
-    return lambda m: torch.rand(h.shape[0], m, device=h.device, generator=stream)
+def uniform_like(h: Tensor) -> Callable[[int], Tensor]:
+    """Uniform numbers for the rows of `h`, from torch's global generator."""
+    return lambda m: torch.rand(h.shape[0], m, device=h.device)
+
+
+def in_float64(module: M) -> M:
+    """A copy in double precision, or in single where the device has nothing better."""
+    double = all(p.device.type != "mps" for p in module.parameters())
+    return copy.deepcopy(module).to(torch.float64 if double else torch.float32)

@@ -71,6 +71,7 @@ def start(
     data = load_data(settings, progress)
     for note in data.notes:
         reporter.message(note)
+    settings = dataclasses.replace(settings, data=data.name)  # found again from anywhere
     torch.manual_seed(mix_seed(settings.seed, 0))
     network = build_model(spec.name, values, dataclasses.asdict(data.info))
     record = {

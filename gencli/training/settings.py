@@ -90,6 +90,8 @@ def resolve(given: Mapping[str, Any], training: Training) -> Settings:
         raise UsageError(
             "A cosine schedule needs a known length.", "Give --epochs or --steps with it."
         )
+    if given.get("max_time") is not None:
+        parse_duration(given["max_time"])
     defaults = vars(training).copy()
     if timed:
         defaults["lr_schedule"] = "constant"

@@ -115,6 +115,7 @@ class Trainer:
             restored = None
         if self.window.tensors():
             self._write_metrics(partial=True)
+        self._show(self.stages[-1])
         self.preview.draw(self.state.step, self._ema)
         self._save()
         return self.state
@@ -123,7 +124,7 @@ class Trainer:
 
     def _run_stage(self, stage: Stage, index: int, restored: dict[str, Tensor] | None) -> None:
         state, settings = self.state, self.settings
-        order = Order(len(self.train_store), self.batch_size, mix_seed(settings.seed, 3, index))
+        order = Order(len(self.train_store), self.batch_size, mix_seed(settings.seed, 3, index), self.device)
         per_step = max(update.repeat for update in stage.updates)
         total = self.budget.steps(index, self.batch_size)
         self._optimizers = {

@@ -53,7 +53,7 @@ def test_the_right_answer_has_no_loss_and_denoises_exactly(
     assert float(model.loss(Batch(images, None)).total) < 1e-6
     for t in (1, 20, 40):
         times = torch.full((16,), t)
-        alpha, sigma = model.schedule.level(t)
+        alpha, sigma = model.schedule.levels[t]
         x_t = alpha * x_0 + sigma * torch.randn_like(x_0)
         torch.testing.assert_close(model.denoiser()(x_t, times), x_0, atol=1e-4, rtol=0)
 

@@ -50,13 +50,13 @@ def noise(n: int, *shape: int) -> tuple[Tensor, ImageGenerator]:
 def test_schedules_lose_signal_from_all_to_nearly_none(name: str, timesteps: int) -> None:
     schedule = make_schedule(name, timesteps)
     assert schedule.timesteps == timesteps
-    assert schedule.level(0) == (1.0, 0.0)
+    assert schedule.levels[0] == (1.0, 0.0)
     assert (schedule.alpha.diff() < 0).all()
     assert (schedule.sigma.diff() > 0).all()
     torch.testing.assert_close(
         schedule.alpha**2 + schedule.sigma**2, torch.ones(timesteps + 1, dtype=torch.float64)
     )
-    assert schedule.level(timesteps)[0] < (0.1 if timesteps == 2 else 0.01)
+    assert schedule.levels[timesteps][0] < (0.1 if timesteps == 2 else 0.01)
 
 
 def test_schedules_are_those_of_their_papers() -> None:
@@ -80,7 +80,7 @@ def test_times_go_from_the_noise_to_the_image(steps: int) -> None:
 def test_posterior_is_bayes_rule(name: str, s: int, t: int) -> None:
     schedule = make_schedule(name, 50)
     a, b, v = posterior(schedule, s, t)
-    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule.level(s), schedule.level(t)
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule.levels[s], schedule.levels[t]
 
     # Given x_0, (x_s, x_t) is Gaussian with Cov(x_s, x_t) = (alpha_t / alpha_s) sigma_s^2.
     gain = alpha_t / alpha_s * sigma_s**2 / sigma_t**2
@@ -104,7 +104,7 @@ def test_deterministic_samplers_converge_to_the_ode_at_their_order(
 ) -> None:
     schedule = make_schedule(name, 1 << 18)
     x_T, _ = noise(4, 1, 3, 3)
-    alpha_T, sigma_T = schedule.level(schedule.timesteps)
+    alpha_T, sigma_T = schedule.levels[schedule.timesteps]
     spread = math.hypot(alpha_T * STD, sigma_T)
     exact = MEAN + STD * (x_T - alpha_T * MEAN) / spread  # the flow keeps every quantile
 
@@ -167,8 +167,8 @@ def test_bound_on_gaussian_data_is_its_closed_form() -> None:
     got = variational_bound(exact_denoiser(schedule), x_0, schedule, 1000, levels) / 144
 
     variance = STD**2
-    snr, sigma_1 = schedule.snr, schedule.level(1)[1]
-    alpha_T, sigma_T = schedule.level(200)
+    snr, sigma_1 = schedule.snr, schedule.levels[1][1]
+    alpha_T, sigma_T = schedule.levels[200]
     L_T = (alpha_T**2 * (MEAN**2 + variance) + sigma_T**2 - 1) / 2 - math.log(sigma_T)
     error = variance / (1 + snr * variance)  # E (x_0 - D(x_t, t))^2
     L_sum = float(((snr[1:-1] - snr[2:]) / 2 * error[2:]).sum())

@@ -1,0 +1,81 @@
+"""How good samples are, by the eyes of a judge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from gencli.evaluation.frechet import frechet_distance
+from gencli.evaluation.judge import Judge
+from gencli.evaluation.kernel import kernel_distance
+from gencli.evaluation.prdc import prdc
+from gencli.evaluation.results import Metric
+
+_UNITS = {
+    "precision": "share of samples",
+    "recall": "share of real images",
+    "density": "relative to real images",
+    "coverage": "share of real images",
+}
+KEYS = frozenset(
+    {"fd_judge", "kid_judge", *_UNITS, "confident", "smallest_class", "label_agreement"}
+)
+"""The metrics of samples."""
+
+FEWEST = 20
+"""Images needed of either kind: two for each of the kernel distance's ten subsets."""
+
+_SURE = 0.9
+
+
+def sample_quality(
+    judge: Judge,
+    real: Tensor,
+    samples: Tensor,
+    *,
+    wanted: Collection[str] = KEYS,
+    labels: Tensor | None = None,
+    k: int = 5,
+    seed: int = 0,
+) -> dict[str, Metric]:
+    """Compare samples with real images, at least `FEWEST` of either.
+
+    Args:
+        judge: A classifier of the data set.
+        real: Images (N, C, H, W), float in [0, 1] or uint8.
+        samples: Images (M, C, H, W), float in [0, 1] or uint8.
+        wanted: Which of `KEYS` to measure.
+        labels: Classes (M,) that the samples were asked for, if they were.
+        k: Neighbours in precision, recall, density and coverage.
+        seed: Of the kernel distance's subsets.
+    """
+    features, p = (t.cpu() for t in judge(samples))
+    n = len(samples)
+    found: dict[str, Metric] = {}
+    if not {"fd_judge", "kid_judge", *_UNITS}.isdisjoint(wanted):
+        real_features = judge(real)[0].cpu()
+        if "fd_judge" in wanted:
+            distance = frechet_distance(real_features, features)
+            found["fd_judge"] = Metric(distance, "squared feature distance", "estimate", None, n)
+        if "kid_judge" in wanted:
+            mmd2, error = kernel_distance(real_features, features, seed=seed)
+            found["kid_judge"] = Metric(mmd2, "squared MMD", "estimate", error, n)
+        if not set(_UNITS).isdisjoint(wanted):
+            for key, value in prdc(real_features, features, k)._asdict().items():
+                found[key] = Metric(value, f"{_UNITS[key]}, k = {k}", "estimate", None, n)
+    found["confident"] = share(p.amax(1) > _SURE)
+    counts = torch.bincount(p.argmax(1), minlength=p.shape[1])
+    found["smallest_class"] = share(p.argmax(1) == counts.argmin())
+    if labels is not None:
+        found["label_agreement"] = share(p.argmax(1) == labels.cpu())
+    return {key: metric for key, metric in found.items() if key in wanted}
+
+
+def share(those: Tensor) -> Metric:
+    """The share of the samples for which `those` (n,) is true, with its binomial standard error."""
+    n, value = len(those), float(those.double().mean())
+    error = math.sqrt(value * (1 - value) / n)
+    return Metric(value, "share of samples", "estimate", error, n)

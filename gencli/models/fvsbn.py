@@ -1,0 +1,112 @@
+"""Fully visible sigmoid belief network: each pixel is a logistic regression on those before it.
+
+    log p(x) = sum_d log p(x_d | x_{<d}),    p(x_d = 1 | x_{<d}) = sigma(b_d + sum_{i<d} w_di x_i)
+
+Pixels are taken row by row, the channels of a pixel side by side.
+
+Papers: Frey, Hinton and Dayan 1996, "Does the wake-sleep algorithm produce good density estimators?";
+the name and the protocol, Larochelle and Murray 2011, "The Neural Autoregressive Distribution
+Estimator".
+
+Departures: Adam instead of plain gradient descent; for 8-bit pixels each regression gives the
+parameters of a mixture of discretised logistics (arXiv:1701.05517) or of a softmax.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
+from gencli.data.spec import DataInfo
+from gencli.nn.likelihoods import likelihood_for
+from gencli.nn.raster import from_raster, to_raster
+from gencli.options import Training, option
+from gencli.sampling.ancestral import Conditional, ancestral, linear_conditional
+from gencli.sampling.generator import ImageGenerator
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the FVSBN."""
+
+    likelihood: Literal["auto", "softmax", "logistic"] = option(
+        "auto", "Distribution of an 8-bit pixel; auto is logistic. Binary pixels are Bernoulli"
+    )
+    components: int = option(5, "Components of the logistic mixture", min=1)
+    weight_decay: float = option(0.0, "Decoupled weight decay of Adam", min=0)
+
+
+TRAINING = Training(epochs=20, batch_size=100, lr=1e-3, binarize="dynamic")
+
+
+class FVSBN(GenerativeModel):
+    """Fully visible sigmoid belief network."""
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(data)
+        self.config = config
+        self.likelihood = likelihood_for(data, config.likelihood, config.components, "logistic")
+        self.discrete_levels = self.likelihood.levels
+        n, p = data.n_pixels, self.likelihood.n_params
+        self.weight = nn.Parameter(torch.zeros(n, p, n))
+        self.bias = nn.Parameter(torch.zeros(n, p))
+
+    def parameters_of(self, pixels: Tensor) -> Tensor:
+        """Each pixel's distribution given those before it: (B, D) -> (B, D, P)."""
+        earlier = torch.ones_like(self.weight[:, 0]).tril(-1).unsqueeze(1)  # (D, 1, D): i < d
+        weight = (self.weight * earlier).flatten(0, 1)
+        return F.linear(pixels, weight, self.bias.flatten()).unflatten(1, self.bias.shape)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
+        pixels = to_raster(x)
+        return self.likelihood.log_prob(self.parameters_of(pixels), pixels).sum(1)
+
+    def loss(self, batch: Batch) -> Loss:
+        """-log p(x)."""
+        return Loss(-self.log_prob(batch.images).mean())
+
+    def updates(self) -> tuple[Update, ...]:
+        """One, by Adam with weight decay."""
+        optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
+        return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
+
+    def conditional(self, n: int) -> Conditional:
+        """Conditionals for drawing `n` images, without what the whole network repeats."""
+        return linear_conditional(self.weight, self.bias)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        labels: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw `n` images (n, C, H, W), pixel by pixel."""
+        return self._draw(n, generator, temperature)
+
+    def complete(
+        self, x: Tensor, known: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
+    ) -> Tensor:
+        """Draw the unknown pixels, each given the known and drawn ones before it."""
+        return self._draw(len(x), generator, temperature, x, known)
+
+    def _draw(
+        self,
+        n: int,
+        generator: ImageGenerator,
+        temperature: float,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        uniforms = generator.uniform(self.data.n_pixels).to(self.bias)
+        return ancestral(
+            self.conditional(n), self.likelihood, uniforms, self.data.shape,
+            temperature=temperature, given=given, known=known,
+        )  # fmt: skip

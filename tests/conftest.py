@@ -1,0 +1,75 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REAL_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh GENCLI_HOME, and nothing else of the environment that gencli reads."""
+    for name in [name for name in os.environ if name.startswith("GENCLI_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    monkeypatch.setenv("GENCLI_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets, laid out as a mirror."""
+    if not (REAL_DATA / "mnist").is_dir():
+        pytest.skip("the real data sets are not on this machine")
+    return REAL_DATA
+
+
+class Gencli:
+    """Runs the real command in a subprocess with a GENCLI_HOME of its own."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("GENCLI_")}
+        self.environment = kept | {"GENCLI_HOME": str(home)} | environment
+
+    def __call__(
+        self, *arguments: str, expect: int = 0, cwd: Path | None = None, binary: bool = False
+    ) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            [sys.executable, "-m", "gencli", *arguments],
+            capture_output=True,
+            text=not binary,
+            env=self.environment,
+            cwd=cwd,
+            timeout=280,
+        )
+        assert done.returncode == expect, f"{arguments}: {done.stdout!r}\n{done.stderr!r}"
+        return done
+
+
+@pytest.fixture(scope="module")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of 40 small grey PNG files each, drawn by the package's own stroke model."""
+    from PIL import Image
+
+    from gencli.data.glyphs import render
+
+    folder = tmp_path_factory.mktemp("images")
+    glyphs = render(400, seed=3)
+    for digit in (0, 1):
+        (folder / f"class-{digit}").mkdir()
+        for i, image in enumerate(glyphs.images[glyphs.labels == digit][:40]):
+            Image.fromarray(image[0]).save(folder / f"class-{digit}" / f"{i:03d}.png")
+    assert len(list(folder.glob("*/*.png"))) > 60
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gencli(tmp_path_factory: pytest.TempPathFactory) -> Gencli:
+    """The command, with one GENCLI_HOME for the tests of a file."""
+    return Gencli(tmp_path_factory.mktemp("home"))

@@ -1,0 +1,72 @@
+"""Every registered model at a size that trains in a moment, and the same small data for all."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from gencli import registry
+from gencli.core.model import GenerativeModel
+from gencli.data.binarize import bernoulli
+from gencli.data.glyphs import render
+from gencli.data.load import ImageData, Split
+from gencli.data.spec import DataInfo
+from gencli.registry import ModelSpec
+
+TINY: dict[str, dict[str, Any]] = {
+    "vae": {"hidden": (16,), "latent_dim": 2},
+    "gan": {},
+    "dcgan": {"width": 8, "d_width": 8},
+    "ddpm": {"width": 8, "multipliers": (1, 1, 1)},
+}
+"""Options that make a model small; the others' defaults are small enough or overridden here."""
+
+
+@cache
+def glyph_images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    glyphs = render(n, seed=seed)
+    return torch.from_numpy(glyphs.images), torch.from_numpy(glyphs.labels)
+
+
+def small_data(binarization: str) -> ImageData:
+    """96 training, 20 validation and 20 test glyphs, as a model trains on them by default."""
+    info = DataInfo(1, 28, 28, tuple("0123456789"), binarization)
+    splits = {}
+    for seed, (name, n) in enumerate({"train": 96, "val": 20, "test": 20}.items()):
+        images, labels = glyph_images(n, seed)
+        splits[name] = Split(images, labels)
+    return ImageData("glyphs", info, fingerprint="small", **splits)
+
+
+@pytest.fixture(params=[spec.name for spec in registry.MODELS])
+def spec(request: pytest.FixtureRequest) -> ModelSpec:
+    return registry.find(request.param)
+
+
+@pytest.fixture
+def data(spec: ModelSpec) -> ImageData:
+    return small_data(spec.config()[1].binarize)
+
+
+@pytest.fixture
+def model(spec: ModelSpec, data: ImageData) -> GenerativeModel:
+    return build(spec, data)
+
+
+def build(spec: ModelSpec, data: ImageData) -> GenerativeModel:
+    torch.manual_seed(0)
+    cls = spec.load()
+    config = replace(inspect.getmodule(cls).Config(), **TINY.get(spec.name, {}))
+    return cls(config, data.info)
+
+
+def batch_images(data: ImageData, n: int) -> torch.Tensor:
+    images = data.train.images[:n]
+    if data.info.binary:
+        return bernoulli(images, torch.Generator().manual_seed(0)).float()
+    return images.float() / 255

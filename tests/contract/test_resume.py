@@ -1,0 +1,124 @@
+"""Training 2N steps equals N steps, a stop, and N more, bit for bit, for every model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gencli import runs
+from gencli.data.load import ImageData
+from gencli.errors import InterruptedRun
+from gencli.registry import ModelSpec
+from gencli.runs import Run
+from gencli.training.log import Silent
+from gencli.training.settings import resolve
+from gencli.training.signals import StopRequest
+from gencli.training.trainer import Trainer
+
+from .conftest import build
+
+STEPS = 10
+
+
+class StopAfter(StopRequest):
+    """Asks for a stop after so many steps of one session."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._left = steps
+
+    @property
+    def requested(self) -> bool:
+        self._left -= 1
+        if self._left == 0:
+            self.request()
+        return self._left <= 0
+
+
+def train(
+    spec: ModelSpec,
+    data: ImageData,
+    *,
+    run: Run | None = None,
+    stop_after: int = 10_000,
+    precision: str = "fp32",
+    **given: Any,
+) -> Run:
+    training = spec.config()[1]
+    values = {"batch_size": 32, "log_every": 4, "ema_decay": 0.9, "sample_every": 0} | given
+    settings = resolve(values, training)
+    resume = run is not None
+    if run is None:
+        run = runs.create(spec.name, "glyphs", {"model": spec.name, "created": runs.now()})
+    trainer = Trainer(
+        build(spec, data), data, settings, run, device=torch.device("cpu"), precision=precision,
+        reporter=Silent(), stop=StopAfter(stop_after),
+    )  # fmt: skip
+    trainer.fit(resume=resume)
+    return run
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    last = run.checkpoint("last")
+    return {n: (last / n).read_bytes() for n in ("model.safetensors", "trainer.safetensors")}
+
+
+def metrics(run: Run) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+@pytest.fixture(autouse=True)
+def _home(home: Path) -> None:
+    """Every test writes into a fresh home."""
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(spec: ModelSpec, data: ImageData):
+    n_stages = len(build(spec, data).stages())
+    steps = STEPS * n_stages
+    whole = train(spec, data, steps=steps, lr_schedule="cosine")
+    # in the middle of an epoch, and in the middle of a later stage where there are several
+    for stop in {3, steps - 4}:
+        with pytest.raises(InterruptedRun):
+            train(spec, data, steps=steps, lr_schedule="cosine", stop_after=stop)
+        parted = runs.all_runs()[0]
+        assert parted.checkpoints()[-1].name == f"step-{stop:08d}"
+        train(spec, data, steps=steps, lr_schedule="cosine", run=parted)
+        assert contents(parted) == contents(whole)
+        assert metrics(parted) == metrics(whole)
+
+
+def test_a_longer_total_equals_one_long_training(spec: ModelSpec, data: ImageData):
+    if len(build(spec, data).stages()) > 1:
+        whole = train(spec, data, epochs=4, lr_schedule="constant")
+        again = train(spec, data, epochs=4, lr_schedule="constant", run=whole)
+        assert contents(again) == contents(whole)  # a longer total moves the stages' borders
+        return
+    whole = train(spec, data, epochs=4, lr_schedule="constant")
+    half = train(spec, data, epochs=2, lr_schedule="constant")
+    train(spec, data, epochs=4, lr_schedule="constant", run=half)
+    assert contents(half) == contents(whole)
+    assert metrics(half) == metrics(whole)
+
+
+def test_previews_do_not_change_training(spec: ModelSpec, data: ImageData):
+    without = train(spec, data, steps=6)
+    with_previews = train(spec, data, steps=6, sample_every=1)
+    assert contents(without) == contents(with_previews)
+    assert list((with_previews.path / "samples").glob("step-*.png"))
+    assert not list((without.path / "samples").glob("*"))
+
+
+def test_bf16_resumes_exactly_too(spec: ModelSpec, data: ImageData):
+    if not spec.load().bf16:
+        pytest.skip(f"{spec.name} trains in fp32 only")
+    whole = train(spec, data, steps=6, precision="bf16")
+    with pytest.raises(InterruptedRun):
+        train(spec, data, steps=6, precision="bf16", stop_after=2)
+    parted = runs.all_runs()[0]
+    train(spec, data, steps=6, precision="bf16", run=parted)
+    assert contents(parted) == contents(whole)

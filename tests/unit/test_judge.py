@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from gencli.data.spec import DataInfo
+from gencli.errors import DataError
+from gencli.evaluation import judge as module
+from gencli.evaluation.judge import N_FEATURES, JudgeNetwork, judge_for, train_network
+from tests.unit import quarters
+
+CPU = torch.device("cpu")
+SHORT = 3_000
+
+
+def judge_files(home: Path) -> list[Path]:
+    return sorted((home / "cache" / "judges").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (3, 64)])
+def test_learns_looks_and_states_its_accuracy(channels: int, size: int, home: Path) -> None:
+    data = quarters.data(channels=channels, size=size)
+    judge = judge_for(data, device=CPU, images_seen=SHORT)
+    features, p = judge(data.test.images)
+    assert features.shape == (200, N_FEATURES)
+    assert torch.allclose(p.sum(1), torch.ones(200), atol=1e-5)
+    assert judge.facts.accuracy == float((p.argmax(1) == data.test.labels).double().mean())
+    assert judge.facts.accuracy > 0.97
+    assert (judge.facts.n_train, judge.facts.n_test) == (500, 200)
+    as_floats = judge(data.test.images.float() / 255)
+    assert torch.equal(as_floats[0], features)
+    metric = judge.accuracy()
+    assert metric.value == judge.facts.accuracy
+    assert metric.n == 200
+
+
+def test_second_use_reads_the_cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = quarters.data()
+    first = judge_for(data, device=CPU, images_seen=SHORT)
+    monkeypatch.setattr(module, "train_network", None)
+    held_out = dataclasses.replace(data, val=quarters.split(0))
+    second = judge_for(held_out, device=CPU, images_seen=SHORT)
+    assert second.facts == first.facts
+    assert torch.equal(second(data.test.images)[0], first(data.test.images)[0])
+
+
+@pytest.mark.parametrize("damage", [b"", b"hello", None])
+def test_damaged_file_is_made_again(home: Path, damage: bytes | None) -> None:
+    data = quarters.data()
+    first = judge_for(data, device=CPU, images_seen=SHORT)
+    (file,) = judge_files(home)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    again = judge_for(data, device=CPU, images_seen=SHORT)
+    assert torch.equal(again(data.test.images)[0], first(data.test.images)[0])
+    assert len(file.read_bytes()) == len(whole)
+
+
+def test_every_data_set_and_binarisation_has_its_own(home: Path) -> None:
+    for variant in (
+        quarters.data(),
+        quarters.data(fingerprint="other"),
+        quarters.data(binarization="dynamic"),
+    ):
+        judge_for(variant, device=CPU, images_seen=250)
+    judge_for(quarters.data(), device=CPU, images_seen=500)
+    assert len(judge_files(home)) == 4
+
+
+def test_same_seed_same_judge_and_no_trace_in_the_global_generator(home: Path) -> None:
+    data = quarters.data(binarization="dynamic")
+    before = torch.get_rng_state()
+    first = train_network(data.train, data.info, device=CPU, images_seen=1000)
+    torch.rand(5)
+    second = train_network(data.train, data.info, device=CPU, images_seen=1000)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+    torch.set_rng_state(before)
+    judge_for(data, device=CPU, images_seen=250)
+    judge_for(data, device=CPU, images_seen=250)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_shifts_are_whole_pixels_in_all_directions() -> None:
+    torch.manual_seed(0)
+    image = torch.zeros(1, 1, 9, 9)
+    image[0, 0, 4, 4] = 1
+    shifted = module._shifted(image.expand(500, 1, 9, 9), 2)
+    assert shifted.shape == (500, 1, 9, 9)
+    places = shifted.flatten(1).argmax(1)
+    assert (shifted.flatten(1).sum(1) == 1).all()
+    expected = {9 * row + column for row in range(2, 7) for column in range(2, 7)}
+    assert set(places.tolist()) == expected
+
+
+def test_progress_counts_to_the_end(home: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    judge_for(
+        quarters.data(), device=CPU, images_seen=1000, progress=lambda *step: seen.append(step)
+    )
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_no_labels_no_judge(home: Path) -> None:
+    with pytest.raises(DataError, match="no labelled test images"):
+        judge_for(quarters.data(labelled=False), device=CPU)
+
+
+@pytest.mark.parametrize("size", [8, 28, 33, 64, 128])
+def test_any_size_and_number_of_classes(size: int) -> None:
+    info = DataInfo(3, size, size - 1, tuple(map(str, range(23))))
+    features, logits = JudgeNetwork(info).eval()(torch.rand(2, 3, size, size - 1))
+    assert features.shape == (2, N_FEATURES)
+    assert logits.shape == (2, 23)
+
+
+@pytest.mark.slow
+def test_reads_mnist(real_data: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gencli.data.load import load
+
+    monkeypatch.setenv("GENCLI_MIRROR", str(real_data))
+    assert judge_for(load("mnist"), device=CPU).facts.accuracy >= 0.992

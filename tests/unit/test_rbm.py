@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from gencli.core.model import Batch
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.models.rbm import RBM, Config
+from gencli.sampling.generator import ImageGenerator
+from gencli.sampling.gibbs import bernoulli, gibbs, in_float64
+
+BINARY = DataInfo(1, 3, 3, binarization="static")
+GREY = DataInfo(1, 3, 3)
+
+
+def all_states(n: int) -> Tensor:
+    return torch.tensor(list(itertools.product([0.0, 1.0], repeat=n)))
+
+
+def random_rbm(data: DataInfo, hidden: int = 5, **options: object) -> RBM:
+    torch.manual_seed(0)
+    model = RBM(Config(hidden=hidden, **options), data)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(0, 0.7)
+        model.units.base_bias.normal_()
+    return model
+
+
+def joint_energy(model: RBM, v: Tensor, h: Tensor) -> Tensor:
+    """E(v, h) for every pair, (n_v, n_h), written out as in the paper."""
+    units = model.units
+    if units.gaussian:
+        sigma = units.sigma
+        visible = ((v - units.b) ** 2).sum(1) / (2 * sigma**2)
+        return visible[:, None] - (h @ units.c)[None] - (v / sigma) @ units.weight @ h.T
+    return -(v @ units.b)[:, None] - (h @ units.c)[None] - v @ units.weight @ h.T
+
+
+@pytest.mark.parametrize("data", [BINARY, GREY])
+def test_free_energy_sums_out_the_hidden_units(data: DataInfo) -> None:
+    model = random_rbm(data)
+    x = torch.rand(7, *data.shape).round() if data.binary else torch.randn(7, *data.shape)
+    expected = -torch.logsumexp(-joint_energy(model, x.flatten(1), all_states(5)), 1)
+    torch.testing.assert_close(model.energy(x), expected)
+
+
+@pytest.mark.parametrize("data", [BINARY, GREY])
+def test_conditional_is_the_joint_renormalised(data: DataInfo) -> None:
+    model = random_rbm(data)
+    v = all_states(9) if data.binary else torch.randn(40, 9)
+    h = all_states(5)[[3, 17]]
+    joint = -joint_energy(model, v, h)
+    for i, one in enumerate(h):
+        log_p = model.units.log_conditional(v, one.expand(len(v), -1))
+        # The ratio of joint and conditional is p(h), which does not depend on v.
+        torch.testing.assert_close(log_p - joint[:, i], (log_p - joint[:, i])[:1].expand(len(v)))
+    if data.binary:
+        assert math.isclose(float(log_p.exp().sum()), 1, rel_tol=1e-4)
+
+
+def exact_log_z(model: RBM) -> float:
+    units = in_float64(model).units
+    h = all_states(units.n_hidden).double()
+    if not units.gaussian:
+        v = all_states(units.n_visible).double()
+        return float(torch.logsumexp(-units.free_energy(v), 0))
+    # Integrating v out of exp(-E): a Gaussian around b + sigma W h.
+    field = units.b + units.sigma * h @ units.weight.T
+    gain = (field**2 - units.b**2).sum(1) / (2 * units.sigma**2)
+    volume = units.n_visible * (units.log_sigma + 0.5 * math.log(2 * math.pi))
+    return float(torch.logsumexp(h @ units.c + gain, 0) + volume)
+
+
+@pytest.mark.parametrize("data", [BINARY, GREY])
+def test_annealed_log_partition_meets_enumeration(data: DataInfo) -> None:
+    model = random_rbm(data)
+    estimate, standard_error = model.log_partition(500, 500)
+    assert 0 < standard_error < 0.05
+    assert abs(estimate - exact_log_z(model)) < 4 * standard_error
+
+
+def test_log_partition_is_exact_without_couplings() -> None:
+    model = random_rbm(BINARY)
+    with torch.no_grad():
+        model.units.weight.zero_()
+        model.units.b.copy_(model.units.base_bias)
+        model.units.c.zero_()
+    estimate, standard_error = model.log_partition(2, 3)
+    assert abs(estimate - exact_log_z(model)) < 1e-4
+    assert standard_error < 1e-6
+
+
+def test_log_partition_is_computed_once_for_each_state_of_the_weights() -> None:
+    model = random_rbm(BINARY)
+    first = model.log_partition(20, 10)
+    assert model.log_partition(20, 10) is first
+    assert model.log_partition(20, 11) is not first
+    with torch.no_grad():
+        model.units.c[0] += 1
+    assert model.log_partition(20, 10)[0] != first[0]
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_gradient_is_the_textbook_update(persistent: bool) -> None:
+    model = random_rbm(BINARY, persistent=persistent, k=3, chains=6)
+    v = torch.rand(8, 9).round()
+    units = model.units
+    if persistent:
+        model.chain.copy_(torch.rand(6, 5) < 0.5)
+
+    torch.manual_seed(1)  # the negative phase by hand, from the same random numbers
+    with torch.no_grad():
+        if persistent:
+            h = model.chain.float()
+        else:
+            logits = v @ units.weight + units.c
+            h = bernoulli(logits, torch.rand_like(logits))
+        for _ in range(2):
+            u = torch.rand(len(h), 14)
+            v_model = (u[:, :9] < torch.sigmoid(h @ units.weight.T + units.b)).float()
+            h = (u[:, 9:] < torch.sigmoid(v_model @ units.weight + units.c)).float()
+        v_model = (torch.rand(len(h), 9) < torch.sigmoid(h @ units.weight.T + units.b)).float()
+        p, p_model = (torch.sigmoid(u @ units.weight + units.c) for u in (v, v_model))
+
+    torch.manual_seed(1)
+    model.loss(Batch(v.view(-1, 1, 3, 3), None)).total.backward()
+    expected = v_model.T @ p_model / len(v_model) - v.T @ p / len(v)
+    torch.testing.assert_close(units.weight.grad, expected)
+    torch.testing.assert_close(units.b.grad, v_model.mean(0) - v.mean(0))
+    torch.testing.assert_close(units.c.grad, p_model.mean(0) - p.mean(0))
+
+
+def test_autocast_keeps_the_gradient_of_the_weights() -> None:
+    model = random_rbm(BINARY)
+    batch = Batch(torch.rand(64, 1, 3, 3).round(), None)
+    grads = []
+    for enabled in (False, True):
+        torch.manual_seed(2)
+        model.zero_grad()
+        model.chain.zero_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = model.loss(batch)
+        loss.total.backward()
+        grads.append(model.units.weight.grad)
+    assert torch.nn.functional.cosine_similarity(grads[0].flatten(), grads[1].flatten(), 0) > 0.9
+
+
+def test_penalties_have_their_gradients() -> None:
+    batch = Batch(torch.rand(16, 1, 3, 3).round(), None)
+
+    def gradient(**options: float) -> Tensor:
+        model = random_rbm(BINARY, **options)
+        torch.manual_seed(3)
+        model.loss(batch).total.backward()
+        return model.units.weight.grad
+
+    plain = gradient()
+    weight = random_rbm(BINARY).units.weight
+    torch.testing.assert_close(gradient(weight_decay=0.1) - plain, 0.1 * weight.detach())
+    assert not torch.equal(gradient(sparsity=1.0, sparsity_target=0.01), plain)
+
+
+def test_persistent_chains_move_and_have_the_models_marginals() -> None:
+    """Chains left to run at a learning rate of zero are draws from p."""
+    model = random_rbm(BINARY, persistent=True, chains=4000)
+    batch = Batch(torch.zeros(2, 1, 3, 3), None)
+    for _ in range(60):
+        model.loss(batch)
+    v, h = all_states(9), all_states(5)
+    p = torch.softmax(-joint_energy(model, v, h).flatten(), 0).view(len(v), len(h))
+    expected = p.sum(0) @ h
+    deviation = (model.chain.float().mean(0) - expected).abs().max()
+    assert deviation < 4 * 0.5 / math.sqrt(4000)
+
+
+def test_samples_have_the_models_marginals() -> None:
+    model = random_rbm(BINARY)
+    images = model.sample(3000, generator=ImageGenerator(0, range(3000)), steps=40)
+    v = all_states(9)
+    expected = torch.softmax(-model.units.free_energy(v), 0) @ v
+    assert (images.flatten(1).mean(0) - expected).abs().max() < 4 * 0.5 / math.sqrt(3000)
+
+
+@pytest.mark.parametrize("data", [BINARY, GREY])
+def test_an_image_depends_on_its_seed_and_index_alone(data: DataInfo) -> None:
+    model = random_rbm(data, hidden=40)
+    with torch.no_grad():
+        together = model.sample(5, generator=ImageGenerator(7, range(5)), steps=200)
+        alone = model.sample(1, generator=ImageGenerator(7, [3]), steps=200)
+    assert together.shape == (5, 1, 3, 3)
+    assert together.min() >= 0
+    assert together.max() <= 1
+    assert torch.equal(together[3], alone[0])
+
+
+def test_start_sets_the_biases_to_the_base_rates() -> None:
+    x = torch.zeros(10, 1, 3, 3)
+    x[:3, :, 0] = 1
+    model = RBM(Config(hidden=2), BINARY)
+    model.stages()[0].start(iter([Batch(x[:4], None), Batch(x[4:], None)]))
+    p = model.units.base_bias.sigmoid().view(3, 3)
+    torch.testing.assert_close(p[0], torch.full((3,), 3.5 / 11))
+    torch.testing.assert_close(p[1:], torch.full((2, 3), 0.5 / 11))
+    assert torch.equal(model.units.b, model.units.base_bias)
+
+    grey = RBM(Config(hidden=2), GREY)
+    grey.stages()[0].start(iter([Batch(torch.rand(5000, 1, 3, 3), None)]))
+    torch.testing.assert_close(grey.units.b, torch.full((9,), 0.5), atol=0.02, rtol=0)
+    assert abs(float(grey.units.sigma) - math.sqrt(1 / 12)) < 0.01
+
+
+def test_visible_units_follow_the_data_or_the_option() -> None:
+    assert not RBM(Config(hidden=2), BINARY).units.gaussian
+    assert RBM(Config(hidden=2), GREY).units.gaussian
+    assert RBM(Config(hidden=2, visible="gaussian"), BINARY).units.gaussian
+    with pytest.raises(UsageError, match="binary data"):
+        RBM(Config(hidden=2, visible="binary"), replace(BINARY, binarization="none"))
+
+
+def test_training_raises_the_likelihood_of_bars() -> None:
+    """PCD on images of one row each: the entropy of the data, log 3, is the least nll there is."""
+    torch.manual_seed(0)
+    model = RBM(Config(hidden=8, chains=50), BINARY)
+    rows = torch.eye(3).view(3, 1, 3, 1).expand(3, 1, 3, 3).contiguous()
+    model.start([rows])
+    optimizer = torch.optim.Adam(model.parameters(), 0.03)
+    for _ in range(1500):
+        optimizer.zero_grad()
+        model.loss(Batch(rows, None)).total.backward()
+        optimizer.step()
+    nll = float(model.energy(rows).mean()) + exact_log_z(model)
+    assert math.log(3) < nll < math.log(3) + 0.3
+
+
+def test_gibbs_asks_for_its_numbers_once_a_round() -> None:
+    asked: list[int] = []
+
+    def uniform(m: int) -> Tensor:
+        asked.append(m)
+        return torch.full((2, m), 0.5)
+
+    h = gibbs(
+        torch.zeros(2, 3),
+        4,
+        lambda h, u: (h.sum(1, keepdim=True) + u).floor(),
+        lambda v, u: v[:, :1] + 2 * u,
+        n_visible=5,
+        uniform=uniform,
+    )
+    assert asked == [8] * 4
+    # v = floor(sum h + 1/2) and h = v + 1 in each of three units: 0, 1, 4, 13, 40.
+    assert torch.equal(h, torch.full((2, 3), 40.0))
+
+
+def test_filters_are_the_columns_of_the_weights() -> None:
+    model = random_rbm(BINARY)
+    filters = model.filters()
+    assert filters.shape == (5, 1, 3, 3)
+    assert filters[2, 0, 1, 0] == model.units.weight[3, 2]
