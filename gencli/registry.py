@@ -104,6 +104,31 @@ MODELS: tuple[ModelSpec, ...] = (
         "Ho et al. 2020, arXiv:2006.11239",
         "bound latent labels",
     ),
+    _spec(
+        "rbm",
+        "rbm:RBM",
+        "energy",
+        "Restricted Boltzmann machine, trained by contrastive divergence",
+        "Hinton 2002, Neural Computation 14:1771",
+        "energy log_partition filters",
+    ),
+    _spec(
+        "dbn",
+        "dbn:DBN",
+        "energy",
+        "Deep belief network: restricted Boltzmann machines on one another",
+        "Hinton et al. 2006, Neural Computation 18:1527",
+        "bound filters",
+    ),
+    _spec(
+        "mixture",
+        "mixture:Mixture",
+        "mixture",
+        "Mixture of Bernoullis or Gaussians, trained by expectation maximisation",
+        "Dempster et al. 1977, J. R. Statist. Soc. B 39:1",
+        "log_prob",
+        aliases=("gmm",),
+    ),
 )
 
 

@@ -100,6 +100,20 @@ class HasFilters(Protocol):
         ...
 
 
+@runtime_checkable
+class HasCompletion(Protocol):
+    """Given a part of an image, the rest can be drawn."""
+
+    def complete(
+        self, x: Tensor, known: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
+    ) -> Tensor:
+        """Keep the pixels of x (B, C, H, W) where `known`, bool (H, W) or (B, 1, H, W), is true, and
+        draw the others in the model's order, each given the pixels before it. Where the known pixels
+        come first in that order, as the top rows do in raster order, this is a draw from
+        p(unknown | known); elsewhere known pixels do not influence those that come before them."""
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "log_prob": HasLogProb,
     "bound": HasBound,
@@ -109,6 +123,7 @@ CAPABILITIES: dict[str, type] = {
     "encoder": HasEncoder,
     "labels": HasLabels,
     "filters": HasFilters,
+    "completion": HasCompletion,
 }
 
 

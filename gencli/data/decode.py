@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -54,13 +55,13 @@ def strict_pillow() -> Iterator[None]:
         yield
 
 
-def measure(path: Path) -> tuple[int, int]:
+def measure(file: BinaryIO) -> tuple[int, int]:
     """Width and height of an image file, from its header, before any turning.
 
     Raises:
         OSError: Or another of `BROKEN`, if the file is no image of the allowed formats.
     """
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(file, formats=FORMATS) as image:
         return image.size
 
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,21 +70,24 @@ def load_folder(
         )
     folder = cache_dir() / "folders"
     pointer = folder / f"{digest(_VERSION, image_size, files)}.json"
-    paths = [root / name for name, *_ in files]
-    hashes: list[str] = []
-    try:
-        key, size = json.loads(pointer.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        size = image_size or _choose_size(paths, progress)
-        hashes = _each(_hash, paths, f"reading {root.name}", progress)
-        names = [name for name, *_ in files]
-        key = digest(_VERSION, size, list(zip(names, hashes, strict=True)))
-
-    def build() -> Stored:
-        return _decode_all(root, [name for name, *_ in files], int(size), progress)
-
-    stored = cached(folder, key, build)
-    if hashes:
+    names = [name for name, *_ in files]
+    key, size = _recall(pointer)
+    known = size > 0
+    if not known:
+        with strict_pillow():
+            hashes, sizes = zip(
+                *_each(
+                    lambda name: _glance(root / name, image_size is None),
+                    names,
+                    f"reading {root.name}",
+                    progress,
+                ),
+                strict=True,
+            )
+        size = image_size or _choose_size(sizes)
+        key = digest(_VERSION, size, names, hashes)
+    stored = cached(folder, key, lambda: _decode_all(root, names, size, progress))
+    if not known and not stored.bad:  # a bad file may become readable without a change of time
         try:
             with whole_file(pointer) as file:
                 file.write(json.dumps([key, size]).encode())
@@ -95,8 +99,17 @@ def load_folder(
     if stored.bad:
         if not skip_bad:
             raise _bad_images(root, stored.bad, len(files))
-        notes.append(f"{len(stored.bad)} of {len(files)} images cannot be read and were skipped")
+        notes.append(f"images that cannot be read were skipped: {len(stored.bad)} of {len(files)}")
     return replace(stored, notes=tuple(notes))
+
+
+def _recall(pointer: Path) -> tuple[str, int]:
+    """The key and the size that a folder had when it was last read; size 0 if it never was."""
+    try:
+        key, size = json.loads(pointer.read_text(encoding="utf-8"))
+        return str(key), int(size)
+    except (OSError, ValueError, TypeError):
+        return "", 0
 
 
 def _scan(root: Path) -> tuple[list[tuple[str, int, int]], list[str]]:
@@ -141,26 +154,26 @@ def _count_others(others: Iterable[str]) -> str:
     if not suffixes:
         return ""
     kinds = ", ".join(f"{suffix}: {n}" for suffix, n in suffixes.most_common(5))
-    return f"{sum(suffixes.values())} files without an image's suffix were left out ({kinds})"
+    return f"files without an image's suffix were left out: {suffixes.total()} ({kinds})"
 
 
-def _hash(path: Path) -> str:
+def _glance(path: Path, sized: bool) -> tuple[str, tuple[int, int] | None]:
+    """A hash of a file's content, and the size of the image where it is asked for and can be had."""
     try:
-        return blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        content = path.read_bytes()
     except OSError:
-        return ""  # decoding will say why
-
-
-def _choose_size(paths: Sequence[Path], progress: Progress | None) -> int:
-    def try_measure(path: Path) -> tuple[int, int] | None:
+        return "", None  # decoding will say why
+    size = None
+    if sized:
         with suppress(*BROKEN):
-            return measure(path)
-        return None
+            size = measure(BytesIO(content))
+    return blake2b(content, digest_size=16).hexdigest(), size
 
-    with strict_pillow():
-        sizes = set(_each(try_measure, paths, "measuring images", progress)) - {None}
-    if len(sizes) == 1:
-        (size,) = sizes
+
+def _choose_size(sizes: Iterable[tuple[int, int] | None]) -> int:
+    different = set(sizes) - {None}
+    if len(different) == 1:
+        (size,) = different
         if size and size[0] == size[1] <= _KEEP_UP_TO:
             return size[0]
     return _DEFAULT_SIZE

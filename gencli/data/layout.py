@@ -42,7 +42,7 @@ def arrange(names: Sequence[str]) -> Layout:
     notes = []
     splits, inside = _split(names)
     if left_out := len(names) - sum(map(len, splits.values())):
-        notes.append(f"{left_out} images outside of the folders of splits were left out")
+        notes.append(f"images outside of the folders of splits were left out: {left_out}")
     classes = _classes([inside[i] for i in splits["train"]])
     if not classes and any("/" in inside[i] for i in splits["train"]):
         notes.append("the training images are not all in class folders: there are no labels")
@@ -63,7 +63,7 @@ def arrange(names: Sequence[str]) -> Layout:
             if "train" in columns:
                 columns["test"], columns["train"] = columns["train"][held], columns["train"][kept]
         notes.append(
-            f"there is no test folder: {n_test} images, always the same, are held out as the test"
+            f"there is no folder of test images: {n_test} of {n}, always the same, are held out"
         )
     return Layout(arrays, labels, classes, tuple(notes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -142,7 +143,8 @@ def _parse_idx(spec: DatasetSpec, paths: list[Path]) -> Stored:
     with tempfile.TemporaryDirectory() as folder:
         for path, read in zip(paths, (read_image_file, read_label_file) * 2, strict=True):
             unpacked = Path(folder, path.stem)
-            unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+            with gzip.open(path) as packed, unpacked.open("wb") as file:
+                shutil.copyfileobj(packed, file)
             arrays.append(read(str(unpacked)).numpy())
     train, train_labels, test, test_labels = arrays
     return Stored(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.likelihoods import likelihood_for
-from gencli.nn.raster import from_raster, to_raster
+from gencli.nn.raster import to_raster
 from gencli.options import Training, option
 from gencli.sampling.ancestral import Conditional, ancestral, linear_conditional
 from gencli.sampling.generator import ImageGenerator

@@ -6,8 +6,8 @@ The loss is
     F(v+) - F(v-),    F(v) = e(v, b) - sum_j log(1 + exp(c_j + (v W)_j))
 
 with v+ from the data and v- from a Gibbs chain drawn without gradients. Its gradient is the update
-of contrastive divergence (CD-k: the chain starts at the data) or of persistent contrastive divergence
-(Tieleman 2008: the chain goes on from the step before), which approach the gradient of -log p.
+of contrastive divergence (CD-k, the chain starts at the data) or of persistent contrastive
+divergence (Tieleman 2008, the chain goes on from the step before): nearly the gradient of -log p.
 Departures: Gaussian visible units share one learnt sigma; the penalty that pulls the mean activity
 of each hidden unit to a target (Lee et al. 2008) reaches all parameters, not c alone.
 """

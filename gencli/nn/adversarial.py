@@ -1,18 +1,18 @@
-"""The networks of the adversarial models: generators and discriminators, convolutional or multilayer.
+"""The networks of adversarial models: generators and discriminators, convolutional or multilayer.
 
-The convolutional ones follow Radford et al. 2015 (arXiv:1511.06434): a linear layer makes a map of 4 to 8
-pixels a side, and each transposed convolution doubles it; the discriminator goes the same way back with
-strided convolutions. On CPUs, a transposed convolution of stride 2 with a 4x4 kernel is the fastest way up:
-sub-pixel convolution (3x3 to four times the channels, then a shuffle) does 9/4 of its multiplications and
-nearest-neighbour upsampling before a 3x3 convolution as many, over maps four times as large.
-`benchmarks/upsampling.py` measures all three.
+The convolutional ones follow Radford et al. 2015 (arXiv:1511.06434): a linear layer makes a map of
+4 to 8 pixels a side, and each transposed convolution of stride 2 doubles it; the discriminator
+comes back the same way by strided convolutions.
 
-The discriminators have no batch normalisation (a batch of real images and one of made images have
-different statistics, and with none both go through in one batch) but a weight-free alternative, layers of
-unit spectral norm (Miyato et al. 2018, arXiv:1802.05957), as an option.
+The discriminators have no batch normalisation, so a batch of real images and one of made images go
+through in one pass; every layer can have unit spectral norm instead (Miyato et al. 2018,
+arXiv:1802.05957).
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,26 +21,158 @@ from torch.nn.utils.parametrizations import spectral_norm
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 
-SMALLEST_MAP = 8
-"""Image sides are halved until they are odd or smaller than this."""
+Network = Literal["conv", "mlp"]
+
+LARGEST_BASE = 8
+"""A convolutional network's smallest map has at most this many pixels a side."""
 
 
-def map_sides(data: DataInfo) -> list[tuple[int, int]]:
-    """(height, width) of the maps of a convolutional network, from the smallest up to the images'.
+def base_map(data: DataInfo) -> tuple[int, int, int]:
+    """How often the image's sides are halved, and the (height, width) that this comes to.
 
-    28 pixels give 7, 14, 28; 32 give 4, 8, 16, 32; 64 give 4, 8, 16, 32, 64.
+    28 pixels come to 7 in two halvings, 32 to 4 in three, 64 to 4 in four.
 
     Raises:
-        UsageError: If the sides cannot be halved down to at most `SMALLEST_MAP` pixels.
+        UsageError: If the sides cannot be halved down to `LARGEST_BASE` pixels.
     """
-    h, w = data.height, data.width
-    sides = [(h, w)]
-    while h % 2 == w % 2 == 0 and min(h, w) >= SMALLEST_MAP:
-        h, w = h // 2, w // 2
-        sides.append((h, w))
-    if len(sides) == 1 or max(h, w) > SMALLEST_MAP:
+    n, h, w = 0, data.height, data.width
+    while h % 2 == w % 2 == 0 and min(h, w) >= LARGEST_BASE:
+        n, h, w = n + 1, h // 2, w // 2
+    if n == 0 or max(h, w) > LARGEST_BASE:
         raise UsageError(
-            f"A convolutional network cannot be built for {data.height}x{data.width} images.",
+            f"Images of {data.height}x{data.width} pixels do not fit a convolutional network.",
             "Give --image-size 28, 32 or 64.",
         )
-    return sides[::-1]
+    return n, h, w
+
+
+class Generator(nn.Module):
+    """From latents to images, with the label's embedding beside the latent if conditional.
+
+    Args:
+        network: `conv` or `mlp`.
+        latent_dim: Dimensions of z.
+        width: Channels of the smallest map (halved at every doubling of the sides), or units of the
+            first of three hidden layers (doubled at every layer).
+        data: What images to make.
+        kernel: Side of the transposed convolutions' kernels, 4 or 5.
+        n_classes: 0 without labels.
+    """
+
+    def __init__(
+        self, network: Network, latent_dim: int, width: int, data: DataInfo, *,
+        kernel: int = 4, n_classes: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.embedding = nn.Embedding(n_classes, latent_dim) if n_classes else None
+        n_inputs = latent_dim * (2 if n_classes else 1)
+        if network == "mlp":
+            self.layers = _upward_mlp(n_inputs, width, data)
+        else:
+            self.layers = _upward_convolutions(n_inputs, width, data, kernel)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(B, latent_dim), and labels (B,) -> (B, C, H, W) in [0, 1]."""
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(labels)], dim=1)
+        return torch.sigmoid(self.layers(z).float())
+
+
+class Discriminator(nn.Module):
+    """From images to one number, which the label enters by projection if conditional.
+
+    Conditional: D(x, y) = w phi(x) + <e(y), phi(x)> with a learnt vector e(y) for each class
+    (Miyato and Koyama 2018, arXiv:1802.05637).
+
+    Args:
+        network: `conv` or `mlp`.
+        width: Channels of the largest map (doubled at every halving of the sides), or units of the
+            last of three hidden layers (doubled at every layer before).
+        data: What images there are.
+        kernel: Side of the convolutions' kernels, 4 or 5.
+        n_classes: 0 without labels.
+        spectral: Give every layer unit spectral norm.
+        dropout: After every hidden layer.
+    """
+
+    def __init__(
+        self, network: Network, width: int, data: DataInfo, *,
+        kernel: int = 4, n_classes: int = 0, spectral: bool = False, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if network == "mlp":
+            self.features, n_features = _downward_mlp(width, data, dropout)
+        else:
+            self.features, n_features = _downward_convolutions(width, data, kernel, dropout)
+        self.head = nn.Linear(n_features, 1)
+        self.embedding = nn.Embedding(n_classes, n_features) if n_classes else None
+        if spectral:
+            for module in list(self.modules()):
+                if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+                    spectral_norm(module)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) in [0, 1], and labels (B,) -> (B,) logits or scores."""
+        phi = self.features(2 * x - 1)
+        out: Tensor = self.head(phi).squeeze(1)
+        if self.embedding is not None:
+            out = out + (self.embedding(labels) * phi).sum(1)
+        return out.float()
+
+
+class _ToMap(nn.Module):
+    """(B, H * W * C) -> (B, C, H, W), channels innermost in memory as convolutions want them."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.shape = (height, width, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(-1, *self.shape).permute(0, 3, 1, 2)
+
+
+def _upward_convolutions(n_inputs: int, width: int, data: DataInfo, kernel: int) -> nn.Sequential:
+    n, h, w = base_map(data)
+    channels = [max(width >> i, min(width, 16)) for i in range(n)]
+    layers: list[nn.Module] = [
+        nn.Linear(n_inputs, width * h * w, bias=False),
+        _ToMap(width, h, w),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
+    for n_in, n_out in pairwise(channels):
+        layers += [_doubling(n_in, n_out, kernel, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
+    layers.append(_doubling(channels[-1], data.channels, kernel, bias=True))
+    return nn.Sequential(*layers)
+
+
+def _doubling(n_in: int, n_out: int, kernel: int, *, bias: bool) -> nn.Module:
+    padding, extra = (kernel - 1) // 2, kernel % 2  # so that both sides double exactly
+    return nn.ConvTranspose2d(n_in, n_out, kernel, 2, padding, extra, bias=bias)
+
+
+def _downward_convolutions(
+    width: int, data: DataInfo, kernel: int, dropout: float
+) -> tuple[nn.Sequential, int]:
+    n, h, w = base_map(data)
+    channels = [data.channels, *(width << i for i in range(n))]
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(channels):
+        layers.append(nn.Conv2d(n_in, n_out, kernel, stride=2, padding=(kernel - 1) // 2))
+        layers += [nn.LeakyReLU(0.2), nn.Dropout(dropout)] if dropout else [nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Flatten()), channels[-1] * h * w
+
+
+def _upward_mlp(n_inputs: int, width: int, data: DataInfo) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise((n_inputs, width, 2 * width, 4 * width)):
+        layers += [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(4 * width, data.n_pixels), nn.Unflatten(1, data.shape))
+
+
+def _downward_mlp(width: int, data: DataInfo, dropout: float) -> tuple[nn.Sequential, int]:
+    layers: list[nn.Module] = [nn.Flatten()]
+    for n_in, n_out in pairwise((data.n_pixels, 4 * width, 2 * width, width)):
+        layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(0.2)]
+        layers += [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*layers), width

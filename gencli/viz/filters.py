@@ -8,7 +8,7 @@ from torch import Tensor
 from gencli.viz.grid import Bytes, make_grid
 
 
-def filter_grid(weights: Tensor, n: int = 100) -> Bytes:
+def filter_sheet(weights: Tensor, n: int = 100) -> Bytes:
     """Tile the `n` strongest filters, each scaled to its own largest weight.
 
     Args:

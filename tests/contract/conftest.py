@@ -23,6 +23,9 @@ TINY: dict[str, dict[str, Any]] = {
     "gan": {},
     "dcgan": {"width": 8, "d_width": 8},
     "ddpm": {"width": 8, "multipliers": (1, 1, 1)},
+    "rbm": {"hidden": 16, "chains": 8},
+    "dbn": {"hidden": (16, 8), "chains": 8},
+    "mixture": {"components": 5},
 }
 """Options that make a model small; the others' defaults are small enough or overridden here."""
 

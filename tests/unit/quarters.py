@@ -9,7 +9,7 @@ from gencli.data.spec import Binarization, DataInfo
 
 
 def split(
-    n: int, *, channels: int = 1, size: int = 28, seed: int = 0, labelled: bool = True
+    n: int, *, channels: int = 1, size: int = 12, seed: int = 0, labelled: bool = True
 ) -> Split:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 4, (n,), generator=generator)
@@ -27,7 +27,7 @@ def data(
     n_val: int = 100,
     n_test: int = 200,
     channels: int = 1,
-    size: int = 28,
+    size: int = 12,
     binarization: Binarization = "none",
     labelled: bool = True,
     fingerprint: str = "quarters",

@@ -20,7 +20,7 @@ def judge_files(home: Path) -> list[Path]:
     return sorted((home / "cache" / "judges").glob("*.safetensors"))
 
 
-@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (3, 64)])
+@pytest.mark.parametrize(("channels", "size"), [(1, 12), (3, 32)])
 def test_learns_looks_and_states_its_accuracy(channels: int, size: int, home: Path) -> None:
     data = quarters.data(channels=channels, size=size)
     judge = judge_for(data, device=CPU, images_seen=SHORT)
@@ -76,7 +76,9 @@ def test_same_seed_same_judge_and_no_trace_in_the_global_generator(home: Path) -
     first = train_network(data.train, data.info, device=CPU, images_seen=1000)
     torch.rand(5)
     second = train_network(data.train, data.info, device=CPU, images_seen=1000)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
     torch.set_rng_state(before)
     judge_for(data, device=CPU, images_seen=250)
     judge_for(data, device=CPU, images_seen=250)

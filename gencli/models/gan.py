@@ -1,0 +1,90 @@
+"""Generative adversarial network (Goodfellow et al. 2014, arXiv:1406.2661).
+
+A generator G turns noise z into images, a discriminator D tells them from real ones, and each is
+trained against the other:
+
+    D minimises -E log D(x) - E log(1 - D(G(z))),    G minimises -E log D(G(z))
+
+G's is the paper's second, non-saturating form. Both networks are multilayer perceptrons.
+Departures: rectifiers instead of maxout, batch normalisation in G, and images are drawn from a
+moving average of G's weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from gencli.core.adversarial import cross_entropy, non_saturating, two_players
+from gencli.core.model import GenerativeModel, Update
+from gencli.data.spec import DataInfo
+from gencli.nn.adversarial import Discriminator, Generator
+from gencli.options import Training, option
+from gencli.sampling.generator import ImageGenerator
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of `gan`."""
+
+    latent_dim: int = option(64, "Dimensions of the latent space.", min=1)
+    width: int = option(
+        256, "Units of G's first hidden layer, doubled in each of the next two.", min=1
+    )
+    d_width: int = option(
+        256, "Units of D's last hidden layer, doubled in each of the two before.", min=1
+    )
+    d_steps: int = option(1, "Updates of D for each update of G.", min=1)
+    d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
+    label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
+    dropout: float = option(0.3, "Dropout in D.", min=0, max=0.9)
+    spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
+
+
+TRAINING = Training(epochs=30, batch_size=128, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+
+
+class GAN(GenerativeModel):
+    """The GAN of multilayer perceptrons."""
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(data)
+        self.config = config
+        self.generator = Generator("mlp", config.latent_dim, config.width, data)
+        self.discriminator = Discriminator(
+            "mlp", config.d_width, data, spectral=config.spectral_norm, dropout=config.dropout
+        )
+
+    def updates(self) -> tuple[Update, ...]:
+        """The discriminator's `d_steps` updates, then the generator's."""
+        return two_players(
+            self.generator,
+            self.discriminator,
+            self.config.latent_dim,
+            discriminator_loss=partial(cross_entropy, smoothing=self.config.label_smoothing),
+            generator_loss=non_saturating,
+            d_steps=self.config.d_steps,
+            d_lr_scale=self.config.d_lr_scale,
+        )
+
+    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
+        """(n, latent_dim) from N(0, I)."""
+        return generator.normal(self.config.latent_dim)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
+        images: Tensor = self.generator(z)
+        return images
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        labels: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Images of `n` draws from the prior, scaled by `temperature`."""
+        return self.decode(temperature * self.sample_latent(n, generator=generator))

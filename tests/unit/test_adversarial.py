@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gencli.core.adversarial import cross_entropy, non_saturating, two_players
+from gencli.core.model import Batch
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.models import dcgan, gan
+from gencli.nn.adversarial import Discriminator, Generator, base_map
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [(28, (2, 7, 7)), (32, (3, 4, 4)), (64, (4, 4, 4)), (24, (2, 6, 6)), (8, (1, 4, 4))],
+)
+def test_sides_are_halved_down_to_a_small_map(side: int, expected: tuple[int, int, int]):
+    assert base_map(DataInfo(1, side, side)) == expected
+
+
+@pytest.mark.parametrize(("h", "w"), [(27, 27), (30, 30), (4, 4), (28, 27), (16, 256)])
+def test_sides_that_do_not_halve_are_refused(h: int, w: int):
+    with pytest.raises(UsageError, match=f"{h}x{w}"):
+        base_map(DataInfo(1, h, w))
+
+
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+@pytest.mark.parametrize(
+    ("channels", "h", "w"), [(1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 16, 8)]
+)
+@pytest.mark.parametrize("kernel", [4, 5])
+@torch.no_grad()
+def test_networks_fit_the_data(network: str, channels: int, h: int, w: int, kernel: int):
+    data = DataInfo(channels, h, w)
+    images = Generator(network, 6, 8, data, kernel=kernel)(torch.randn(4, 6))
+    assert images.shape == (4, channels, h, w)
+    assert 0 < float(images.min()) < float(images.max()) < 1
+    assert Discriminator(network, 4, data, kernel=kernel)(images).shape == (4,)
+
+
+def test_dcgan_reaches_the_size_of_the_benchmark():
+    """A dense 7x7x256 map and two 5x5 transposed convolutions."""
+    config = dcgan.Config(width=256, kernel=5)
+    layers = dcgan.DCGAN(config, DataInfo(1, 28, 28)).generator.layers
+    up = [m for m in layers if isinstance(m, nn.ConvTranspose2d)]
+    assert layers[0].out_features == 7 * 7 * 256
+    assert [(m.in_channels, m.out_channels, m.kernel_size) for m in up] == [
+        (256, 128, (5, 5)),
+        (128, 1, (5, 5)),
+    ]
+
+
+def test_cross_entropy_is_that_of_two_classes_with_one_target_smoothed():
+    real, fake = torch.randn(2, 50, dtype=torch.float64) * 3
+    expected = F.binary_cross_entropy_with_logits(real, torch.full_like(real, 0.9))
+    expected += F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    torch.testing.assert_close(cross_entropy(real, fake, smoothing=0.1), expected)
+    ones = torch.ones_like(fake)
+    torch.testing.assert_close(non_saturating(fake), F.binary_cross_entropy_with_logits(fake, ones))
+
+
+def test_smoothing_moves_the_optimum_for_real_images_alone():
+    logit = torch.tensor([0.9]).logit().requires_grad_()
+    cross_entropy(logit, torch.full((1,), -50.0), smoothing=0.1).backward()
+    torch.testing.assert_close(logit.grad, torch.zeros(1), atol=1e-6, rtol=0)
+
+
+def test_spectral_norm_is_one_in_every_layer():
+    torch.manual_seed(0)
+    network = Discriminator("conv", 4, DataInfo(1, 16, 16), spectral=True, n_classes=3)
+    for _ in range(100):  # one step of the power iteration each
+        network(torch.rand(2, 1, 16, 16), torch.tensor([0, 2]))
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Embedding)]
+    assert len(layers) == 4
+    for layer in layers:
+        norm = torch.linalg.matrix_norm(layer.weight.detach().flatten(1), ord=2)
+        assert float(norm) == pytest.approx(1, abs=0.02)
+
+
+@torch.no_grad()
+def test_the_label_enters_the_discriminator_by_projection():
+    network = Discriminator("mlp", 8, DataInfo(1, 8, 8), n_classes=3)
+    x, y = torch.rand(5, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1])
+    phi = network.features(2 * x - 1)
+    weight = network.head.weight[0] + network.embedding.weight[y]
+    torch.testing.assert_close(network(x, y), (weight * phi).sum(1) + network.head.bias)
+
+
+@torch.no_grad()
+def test_a_conditional_generator_heeds_the_label():
+    network = Generator("mlp", 4, 8, DataInfo(1, 8, 8), n_classes=3).eval()
+    z = torch.randn(1, 4).expand(3, 4)
+    images = network(z, torch.tensor([0, 1, 0]))
+    assert images[0].equal(images[2])
+    assert not images[0].equal(images[1])
+
+
+def test_the_discriminator_moves_first_and_as_often_as_asked():
+    config = gan.Config(width=4, d_width=4, d_steps=3, d_lr_scale=2.0)
+    first, second = gan.GAN(config, DataInfo(1, 8, 8)).updates()
+    assert (first.name, first.repeat, first.ema) == ("discriminator", 3, False)
+    assert (second.name, second.repeat, second.ema) == ("generator", 1, True)
+    assert (first.optimizer.lr_scale, second.optimizer.lr_scale) == (2.0, 1.0)
+
+
+def test_the_discriminators_loss_reports_both_means_and_the_penalty():
+    data = DataInfo(1, 8, 8)
+    generator, discriminator = Generator("mlp", 4, 4, data), Discriminator("mlp", 4, data)
+    seen = {}
+
+    def penalty(batch: Batch, fake: torch.Tensor) -> torch.Tensor:
+        seen.update(fake=fake)
+        return torch.tensor(10.0)
+
+    torch.manual_seed(1)
+    update, _ = two_players(
+        generator, discriminator, 4, penalty=penalty, output=lambda d: d,
+        discriminator_loss=lambda d_real, d_fake: (d_fake - d_real).mean(),
+        generator_loss=lambda d_fake: -d_fake.mean(),
+    )  # fmt: skip
+    batch = Batch(torch.rand(6, 1, 8, 8), None)
+    loss = update.loss(batch)
+    assert not seen["fake"].requires_grad
+    d_real, d_fake = discriminator(batch.images).mean(), discriminator(seen["fake"]).mean()
+    torch.testing.assert_close(loss.total, d_fake - d_real + 10)
+    torch.testing.assert_close(loss.metrics["d_real"], d_real.detach())
+    torch.testing.assert_close(loss.metrics["d_fake"], d_fake.detach())
+    assert float(loss.metrics["penalty"]) == 10
+
+
+@pytest.mark.parametrize("module", [gan, dcgan])
+def test_the_game_is_won_by_imitation(module):
+    """Images bright on the left or on the right: the generator learns both kinds."""
+    torch.manual_seed(0)
+    model_class = {gan: gan.GAN, dcgan: dcgan.DCGAN}[module]
+    config = module.Config(latent_dim=4, width=16, d_width=8)
+    model = model_class(config, DataInfo(1, 8, 8)).train()
+    updates = model.updates()
+    optimizers = [torch.optim.Adam(u.parameters, 2e-3, betas=(0.5, 0.999)) for u in updates]
+    left = torch.zeros(1, 8, 8)
+    left[:, :, :4] = 1
+    kinds = torch.stack([left, 1 - left])
+    for _ in range(200):
+        batch = Batch(kinds[torch.randint(2, (64,))], None)
+        for update, optimizer in zip(updates, optimizers, strict=True):
+            optimizer.zero_grad()
+            update.loss(batch).total.backward(inputs=update.parameters)
+            optimizer.step()
+    with torch.no_grad():
+        images = model.eval().decode(torch.randn(200, 4))
+    distances = (images[:, None] - kinds).abs().mean((2, 3, 4))  # (200, 2)
+    nearest = distances.min(1)
+    assert float(nearest.values.mean()) < 0.2  # the mean of both kinds is 0.5 from either
+    share = float(nearest.indices.float().mean())
+    assert 0.1 < share < 0.9

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gencli.core.model import Batch
+from gencli.data.spec import DataInfo
+from gencli.models.dbn import DBN, Config
+from gencli.sampling.generator import ImageGenerator
+from gencli.sampling.gibbs import in_float64
+
+DATA = DataInfo(1, 2, 3, binarization="static")
+
+
+def all_states(n: int) -> Tensor:
+    return torch.tensor(list(itertools.product([0.0, 1.0], repeat=n)))
+
+
+def random_dbn(hidden: tuple[int, ...] = (4, 3), depth: int | None = None) -> DBN:
+    torch.manual_seed(0)
+    model = DBN(Config(hidden=hidden, chains=10), DATA)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.normal_(0, 0.6 if "weight" in name else 0.5)
+    model.depth.fill_(depth or len(hidden))
+    return model
+
+
+@torch.no_grad()
+def exact_log_p(model: DBN) -> Tensor:
+    """Two layers: log sum_h p(v|h) p_top(h) for all v, with Z by enumeration."""
+    bottom, top = (layer.units for layer in in_float64(model).layers)
+    v, h = all_states(bottom.n_visible).double(), all_states(bottom.n_hidden).double()
+    log_prior = -top.free_energy(h)
+    log_prior = log_prior - torch.logsumexp(log_prior, 0)
+    field = h @ bottom.weight.T + bottom.b  # log p(v|h), spelt out
+    log_p_v = v @ field.T - F.softplus(field).sum(1)
+    return torch.logsumexp(log_p_v + log_prior, 1)
+
+
+@torch.no_grad()
+def test_bound_is_below_the_likelihood_and_many_samples_close_the_gap() -> None:
+    model = random_dbn()
+    model.n_chains, model.n_temperatures = 2000, 200
+    x = all_states(6).view(-1, *DATA.shape)
+    exact = exact_log_p(model)
+    torch.manual_seed(1)
+    # The mean over draws of the bound against the ELBO by enumeration of q(h|v).
+    bottom, top = (layer.units for layer in in_float64(model).layers)
+    v, h = all_states(6).double(), all_states(4).double()
+    logits = bottom.up(v)
+    log_q = logits @ h.T - F.softplus(logits).sum(1, keepdim=True)
+    field = h @ bottom.weight.T + bottom.b
+    log_p = v @ field.T - F.softplus(field).sum(1) - top.free_energy(h)
+    log_p = log_p - torch.logsumexp(-top.free_energy(all_states(4).double()), 0)
+    elbo = (log_q.exp() * (log_p - log_q)).sum(1)
+    assert (elbo < exact).all()
+    draws = torch.stack([model.log_prob_bound(x) for _ in range(1000)])
+    standard_error = draws.std(0) / 1000**0.5
+    assert ((draws.mean(0) - elbo).abs() < 5 * standard_error + 0.02).all()
+    tight = model.log_prob_bound(x, 3000).double()
+    torch.testing.assert_close(tight, exact, atol=0.25, rtol=0)
+    assert (tight - exact).abs().mean() < 0.3 * (elbo - exact).abs().mean()
+
+
+@torch.no_grad()
+def test_with_one_layer_the_bound_is_the_likelihood() -> None:
+    model = random_dbn(depth=1)
+    model.n_chains, model.n_temperatures = 1000, 200
+    units = in_float64(model).layers[0].units
+    x = all_states(6).view(-1, *DATA.shape)
+    exact = F.log_softmax(-units.free_energy(all_states(6).double()), 0)
+    torch.testing.assert_close(model.log_prob_bound(x).double(), exact, atol=0.05, rtol=0)
+    assert torch.allclose(-model.validation_loss(x).double(), exact, atol=0.2)
+
+
+@torch.no_grad()
+def test_a_second_layer_with_the_first_ones_weights_leaves_the_model_as_it_was() -> None:
+    """With the top RBM turned over, p_top(h) is the first RBM's own p(h) (Hinton et al. 2006)."""
+    model = random_dbn((4, 6))
+    first, second = (layer.units for layer in model.layers)
+    second.weight.copy_(first.weight.T)
+    second.b.copy_(first.c)
+    second.c.copy_(first.b)
+    expected = F.log_softmax(-in_float64(first).free_energy(all_states(6).double()), 0)
+    torch.testing.assert_close(exact_log_p(model), expected, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_samples_have_the_models_marginals() -> None:
+    model = random_dbn()
+    images = model.sample(3000, generator=ImageGenerator(0, range(3000)), steps=40)
+    expected = exact_log_p(model).exp() @ all_states(6).double()
+    deviation = (images.flatten(1).double().mean(0) - expected).abs().max()
+    assert deviation < 4 * 0.5 / 3000**0.5
+
+
+def test_stages_train_one_layer_each_on_what_those_below_draw() -> None:
+    model = DBN(Config(hidden=(4, 3, 2), chains=5), DATA)
+    x = torch.rand(32, *DATA.shape).round()
+
+    def data() -> Iterator[Batch]:
+        yield from (Batch(part, None) for part in x.split(10))
+
+    stages = model.stages()
+    assert [s.name for s in stages] == ["layer 1", "layer 2", "layer 3"]
+    for i, stage in enumerate(stages):
+        assert stage.start is not None
+        stage.start(data())
+        assert int(model.depth) == i + 1
+        assert list(stage.frozen) == list(model.layers)[:i]
+        seen = stage.prepare(x)
+        assert seen.shape == ((32, 1, 2, 3), (32, 4, 1, 1), (32, 3, 1, 1))[i]
+        assert seen.unique().tolist() == [0, 1]
+        assert torch.equal(model.layers[i].units.b, model.layers[i].units.base_bias)
+        (update,) = stage.updates
+        assert set(update.parameters) == set(model.layers[i].parameters())
+        loss = update.loss(Batch(seen, None))
+        loss.total.backward(inputs=update.parameters)
+        assert all(p.grad is None for layer in model.layers[i + 1 :] for p in layer.parameters())
+
+
+@torch.no_grad()
+def test_climbing_draws_from_the_layers_below() -> None:
+    model = random_dbn((4, 3))
+    x = torch.ones(20000, *DATA.shape)
+    drawn = model.climb(x, 1).flatten(1).mean(0)
+    expected = torch.sigmoid(model.layers[0].units.up(x[:1].flatten(1)))[0]
+    assert (drawn - expected).abs().max() < 4 * 0.5 / 20000**0.5
+    assert model.climb(x, 0) is x
+
+
+def test_grey_data_get_gaussian_units_in_the_first_layer_alone() -> None:
+    model = DBN(Config(hidden=(4, 3)), DataInfo(1, 2, 3))
+    assert [layer.units.gaussian for layer in model.layers] == [True, False]
+    with torch.no_grad():
+        model.depth.fill_(2)
+        assert torch.isfinite(model.log_prob_bound(torch.rand(5, 1, 2, 3), 2)).all()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_filters_are_the_first_layers(depth: int) -> None:
+    model = random_dbn(depth=depth)
+    assert model.filters().shape == (4, 1, 2, 3)
