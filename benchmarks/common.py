@@ -50,7 +50,9 @@ def report(
 ) -> float:
     """Print medians, the median ratio, and the share of the matrix-product rate; returns the ratio."""
     ratio = statistics.median(a / b for a, b in zip(ours, plain, strict=True))
-    print(f"{name}: ours {statistics.median(ours):.1f}, plain {statistics.median(plain):.1f} {unit}")
+    print(
+        f"{name}: ours {statistics.median(ours):.1f}, plain {statistics.median(plain):.1f} {unit}"
+    )
     print(f"{name}: ratio {ratio:.2f} (median of {len(ours)} pairs)")
     if multiply_adds is not None and rate is not None:
         share = statistics.median(ours) * multiply_adds / rate

@@ -50,7 +50,7 @@ def completion_sheet(
     repeated = x.repeat_interleave(N_COMPLETIONS, 0).to(model.device)
     generator = ImageGenerator(seed, range(len(repeated)), model.device)
     filled = model.complete(repeated, known.to(model.device), generator=generator, **options)
-    filled = filled.float().cpu().unflatten(0, (len(x), N_COMPLETIONS))
+    filled = filled.float().cpu().view(len(x), N_COMPLETIONS, *x.shape[1:])
     masked = torch.where(known, x, 0.5)
     rows = torch.cat([x[:, None], masked[:, None], filled], dim=1)
     return make_grid(rows.flatten(0, 1), columns=N_COMPLETIONS + 2)

@@ -27,7 +27,7 @@ def two_players(
     d_lr_scale: float = 1.0,
     penalty: Penalty | None = None,
     after: Callable[[], None] | None = None,
-    output: Callable[[Tensor], Tensor] = torch.sigmoid,
+    output: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Update, Update]:
     """`d_steps` updates of the discriminator, each on fresh images, and one of the generator.
 
@@ -45,7 +45,8 @@ def two_players(
         d_lr_scale: The discriminator's learning rate relative to the generator's.
         penalty: Added to the discriminator's loss.
         after: Called after each update of the discriminator (weight clipping).
-        output: Logits -> D(x), for the logged means of D over real and made images.
+        output: Logits -> D(x) for the logged means of D over real and made images; None logs the
+            logits themselves.
     """
     optimizer = optimizer or Optimizer(betas=(0.5, 0.999))
 
@@ -61,7 +62,8 @@ def two_players(
         both = discriminator(torch.cat([batch.images, fake]), labels)
         d_real, d_fake = both.chunk(2)
         loss = discriminator_loss(d_real, d_fake)
-        d_x, d_gz = output(both.detach()).chunk(2)
+        shown = both.detach() if output is None else output(both.detach())
+        d_x, d_gz = shown.chunk(2)
         metrics = {"d_real": d_x.mean(), "d_fake": d_gz.mean()}
         if penalty is not None:
             extra = penalty(batch, fake)
@@ -97,3 +99,13 @@ def cross_entropy(d_real: Tensor, d_fake: Tensor, smoothing: float = 0.0) -> Ten
 def non_saturating(d_fake: Tensor) -> Tensor:
     """The generator's -E log D(G(z)), of logits."""
     return F.softplus(-d_fake).mean()
+
+
+def wasserstein_critic_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """A Wasserstein critic's E f(G(z)) - E f(x), of scores."""
+    return d_fake.mean() - d_real.mean()
+
+
+def wasserstein_generator_loss(d_fake: Tensor) -> Tensor:
+    """What a generator minimises against a Wasserstein critic, -E f(G(z))."""
+    return -d_fake.mean()

@@ -105,9 +105,9 @@ class HasCompletion(Protocol):
     """Given a part of an image, the rest can be drawn."""
 
     def complete(
-        self, x: Tensor, known: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
+        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
     ) -> Tensor:
-        """Keep the pixels of x (B, C, H, W) where `known`, bool (H, W) or (B, 1, H, W), is true, and
+        """Keep the pixels of x (B, C, H, W) where `known_mask`, bool (H, W) or (B, 1, H, W), is true and
         draw the others in the model's order, each given the pixels before it. Where the known pixels
         come first in that order, as the top rows do in raster order, this is a draw from
         p(unknown | known); elsewhere known pixels do not influence those that come before them."""
@@ -138,7 +138,7 @@ def capabilities_of(model: object) -> frozenset[str]:
 
 def _class_has(cls: type, protocol: type) -> bool:
     wanted: set[str] = set()
-    for base in protocol.__mro__[: protocol.__mro__.index(Protocol)]:  # type: ignore[arg-type]
+    for base in protocol.__mro__[: protocol.__mro__.index(Protocol)]:
         wanted |= {name for name in vars(base) if not name.startswith("_")}
         wanted |= set(base.__dict__.get("__annotations__", ()))
     known = set(dir(cls)).union(*(base.__dict__.get("__annotations__", ()) for base in cls.__mro__))

@@ -158,7 +158,7 @@ def _count_others(others: Iterable[str]) -> str:
 
 
 def _glance(path: Path, sized: bool) -> tuple[str, tuple[int, int] | None]:
-    """A hash of a file's content, and the size of the image where it is asked for and can be had."""
+    """A hash of a file's content, and the image's size where it is asked for and known."""
     try:
         content = path.read_bytes()
     except OSError:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from gencli.core.adversarial import cross_entropy, non_saturating, two_players
@@ -73,6 +74,7 @@ class DCGAN(GenerativeModel):
             generator_loss=non_saturating,
             d_steps=self.config.d_steps,
             d_lr_scale=self.config.d_lr_scale,
+            output=torch.sigmoid,
         )
 
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:

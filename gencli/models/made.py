@@ -10,8 +10,8 @@ each image takes a mask, then its pixels in that mask's ordering.
 
 Paper: Germain et al. 2015, arXiv:1502.03509.
 
-Departures: masks are chosen at random instead of in turn; hidden layers may be residual and dropped
-out; Adam replaces Adadelta; the first mask's ordering is raster order and its degrees are even.
+Departures: masks are chosen at random instead of in turn; the first mask's ordering is raster order and
+its degrees are even; Adam replaces Adadelta; hidden units may be dropped out.
 """
 
 from __future__ import annotations
@@ -75,6 +75,88 @@ class MADE(GenerativeModel):
         self.register_buffer("orders", orders)  # (M, D): the pixels in drawing order
         self.register_buffer("degrees", degrees)  # (M, sum of widths)
 
-    def parameters_of(self, pixels: Tensor, mask: int) -> Tensor:
+    def parameters_of(self, pixels: Tensor, mask: int = 0) -> Tensor:
         """Each pixel's distribution under one mask: (B, D) -> (B, D, P)."""
-        ...
+        position = torch.empty_like(self.orders[mask])
+        position[self.orders[mask]] = torch.arange(1, len(position) + 1, device=position.device)
+        p = self.likelihood.n_params
+        hidden = self.degrees[mask].split(self.config.hidden)
+        degrees = (position, *hidden, (position - 1).repeat_interleave(p))
+        h = pixels
+        for layer, in_degree, out_degree in zip(self.layers, degrees, degrees[1:], strict=False):
+            if h is not pixels:
+                h = F.dropout(F.relu(h), self.config.dropout, self.training)
+            h = masked_linear(h, layer.weight, layer.bias, in_degree, out_degree)
+        return h.unflatten(1, (-1, p))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Exact log p(x) of the mixture of all masks, nats per image: (B, C, H, W) -> (B,)."""
+        each = [self._log_prob(x, mask) for mask in range(self.config.masks)]
+        return torch.stack(each).logsumexp(0) - math.log(self.config.masks)
+
+    def _log_prob(self, x: Tensor, mask: int) -> Tensor:
+        pixels = to_raster(x)
+        return self.likelihood.log_prob(self.parameters_of(pixels, mask), pixels).sum(1)
+
+    def loss(self, batch: Batch) -> Loss:
+        """-log p(x) under one mask, chosen at random: a bound on that of the mixture."""
+        mask = int(torch.randint(self.config.masks, ())) if self.config.masks > 1 else 0
+        return Loss(-self._log_prob(batch.images, mask).mean())
+
+    def updates(self) -> tuple[Update, ...]:
+        """One, by Adam with weight decay."""
+        optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
+        return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
+
+    def conditional(self, n: int, mask: int = 0) -> Conditional:
+        """Conditionals for drawing `n` images under one mask, each hidden unit computed once."""
+        order = self.orders[mask]
+        weights = [layer.weight for layer in self.layers]
+        biases = [layer.bias for layer in self.layers]
+        weights[0] = weights[0][:, order]
+        weights[-1] = weights[-1].unflatten(0, (len(order), -1))[order].flatten(0, 1)
+        biases[-1] = biases[-1].unflatten(0, (len(order), -1))[order].flatten()
+        return layered_conditional(
+            weights, biases, self.degrees[mask].split(self.config.hidden), n
+        )
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        labels: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw `n` images (n, C, H, W), each under a mask of its own."""
+        return self._draw(n, generator, temperature)
+
+    def complete(
+        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
+    ) -> Tensor:
+        """Draw the unknown pixels, each given the known and drawn ones before it in the ordering of
+        the image's mask, which is drawn as for `sample`."""
+        return self._draw(len(x), generator, temperature, x, known_mask)
+
+    def _draw(
+        self,
+        n: int,
+        generator: ImageGenerator,
+        temperature: float,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        uniforms = generator.uniform(1 + self.data.n_pixels).to(self.layers[0].bias)
+        mask = (uniforms[:, 0] * self.config.masks).long().clamp(max=self.config.masks - 1)
+        images = uniforms.new_empty(n, *self.data.shape)
+        if known is not None:
+            known = known.expand(n, 1, *known.shape[-2:])
+        for m in mask.unique().tolist():
+            rows = (mask == m).nonzero().squeeze(1)
+            images[rows] = ancestral(
+                self.conditional(len(rows), m), self.likelihood, uniforms[rows, 1:],
+                self.data.shape, temperature=temperature, order=self.orders[m],
+                given=None if given is None else given[rows],
+                known=None if known is None else known[rows],
+            )  # fmt: skip
+        return images

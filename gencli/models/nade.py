@@ -105,10 +105,10 @@ class NADE(GenerativeModel):
         return self._draw(n, generator, temperature)
 
     def complete(
-        self, x: Tensor, known: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
+        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
     ) -> Tensor:
         """Draw the unknown pixels, each given the known and drawn ones before it."""
-        return self._draw(len(x), generator, temperature, x, known)
+        return self._draw(len(x), generator, temperature, x, known_mask)
 
     def _draw(
         self,

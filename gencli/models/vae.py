@@ -88,9 +88,7 @@ class VAE(GenerativeModel):
         elif self.likelihood == "logistic":
             log_p = discretized_logistic_log_prob(x, out.float().sigmoid(), self.log_scale)
         else:
-            log_p = torch.distributions.Normal(
-                out.float().sigmoid(), self.log_scale.exp()
-            ).log_prob(x)
+            log_p = gaussian_log_prob(x, out.float().sigmoid(), self.log_scale)
         return log_p.sum((-3, -2, -1))
 
     def loss(self, batch: Batch) -> Loss:

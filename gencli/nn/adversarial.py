@@ -72,9 +72,15 @@ class Generator(nn.Module):
             self.layers = _upward_convolutions(n_inputs, width, data, kernel)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(B, latent_dim), and labels (B,) -> (B, C, H, W) in [0, 1]."""
-        if self.embedding is not None:
-            z = torch.cat([z, self.embedding(labels)], dim=1)
+        """(B, latent_dim) -> (B, C, H, W) in [0, 1].
+
+        `labels` of a conditional generator are classes (B,), or weights (B, n_classes) that mix the
+        classes' embeddings.
+        """
+        if self.embedding is not None and labels is not None:
+            mixed = labels.is_floating_point()
+            y = labels @ self.embedding.weight if mixed else self.embedding(labels)
+            z = torch.cat([z, y], dim=1)
         return torch.sigmoid(self.layers(z).float())
 
 

@@ -67,11 +67,11 @@ class _RunningOutputs(torch.autograd.Function):
         (g,) = grads
         grad_w, grad_v = torch.empty_like(w), torch.empty_like(v)
         later = torch.zeros_like(starts[-1])  # gradient of the sum, from the pixels gone through
-        h, delta = x.new_empty(2, ctx.chunk, *later.shape)
+        buffers = x.new_empty(2, ctx.chunk, *later.shape)
         for n in reversed(range(len(starts))):
             d = n * ctx.chunk
             here = slice(d, d + ctx.chunk)
-            h, delta = h[: len(w[here])], delta[: len(w[here])]
+            h, delta = buffers[:, : len(w[here])]
             _hidden(starts[n], x[:, here], w[here], ctx.activation, h)
             torch.bmm(g[here], h, out=grad_v[here])
             if v.shape[1] == 1:

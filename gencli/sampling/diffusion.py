@@ -223,11 +223,15 @@ def variational_bound(
     alpha_T, sigma_T = schedule.levels[T]
     variance_excess = sigma_T**2 - 1 - 2 * math.log(sigma_T)
     bound = (((alpha_T * x_0) ** 2 + variance_excess) / 2).sum((1, 2, 3))  # L_T
-    offset = torch.randint(T - 1, (len(x_0),))
-    for j in range(n):  # one t of each n-th of 2..T, so that all have the same probability
-        t = 2 + (j * (T - 1) + offset) // n
-        weight = ((snr[t - 1] - snr[t]) / 2 * (T - 1) / n).to(x_0)
-        bound = bound + weight * (x_0 - denoised(t)).square().sum((1, 2, 3))
+    # One t of each n-th of 2..T by probability p: uniform in log SNR, where the terms are alike.
+    p = torch.log(snr[1:-1] / snr[2:]) if n < T - 1 else torch.ones(T - 1, dtype=torch.float64)
+    p = p / p.sum()
+    weights = (snr[1:-1] - snr[2:]) / (2 * n * p)
+    offset = torch.rand(len(x_0), dtype=torch.float64)
+    for j in range(n):
+        drawn = torch.searchsorted(p.cumsum(0), (j + offset) / n, right=True).clamp(max=T - 2)
+        error = (x_0 - denoised(2 + drawn)).square().sum((1, 2, 3))
+        bound = bound + weights[drawn].to(x_0) * error
     mean = denoised(torch.ones(len(x_0), dtype=torch.long))
     _, sigma_1 = schedule.levels[1]
     log_std = mean.new_full((), math.log(sigma_1 / 2))  # in units of pixels in [0, 1]

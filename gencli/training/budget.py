@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
 
 from gencli.core.model import Stage
 from gencli.training.settings import Settings, parse_duration
+from gencli.training.steps import batches_per_step
 
 
 class Budget:
@@ -16,42 +18,49 @@ class Budget:
         settings: Holds `epochs` or `steps`, and perhaps `max_time`.
         stages: Their `share`s divide the budget.
         n_images: In the training split.
+        batch_size: Images per batch.
     """
 
-    def __init__(self, settings: Settings, stages: tuple[Stage, ...], n_images: int) -> None:
-        self._settings, self._stages, self._n_images = settings, stages, n_images
+    def __init__(
+        self, settings: Settings, stages: tuple[Stage, ...], n_images: int, batch_size: int
+    ) -> None:
         shares = [stage.share for stage in stages]
         self._until = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
         self._seconds = parse_duration(settings.max_time) if settings.max_time else None
         self._began = time.monotonic()
+        n_batches = math.ceil(n_images / batch_size)
+        self._epochs = self._parts(settings.epochs)
+        self._steps = self._parts(settings.steps)
+        if settings.steps is None:
+            self._steps = [
+                None if e is None else math.ceil(e * n_batches / batches_per_step(stage))
+                for e, stage in zip(self._epochs, stages, strict=True)
+            ]
 
-    def _part(self, whole: int, index: int) -> int:
-        """The whole number of units of `whole` that stage `index` gets."""
-        before = self._until[index - 1] if index else 0.0
-        return round(whole * self._until[index]) - round(whole * before)
+    def _parts(self, whole: int | None) -> list[int | None]:
+        """A whole number for each stage; together they are `whole`."""
+        if whole is None:
+            return [None] * len(self._until)
+        ends = [0, *(round(whole * until) for until in self._until)]
+        return [b - a for a, b in pairwise(ends)]
 
-    def steps(self, index: int, batch_size: int) -> int | None:
+    def steps(self, index: int) -> int | None:
         """Steps of a stage; None where only the clock decides."""
-        settings = self._settings
-        if settings.steps is not None:
-            return self._part(settings.steps, index)
-        if settings.epochs is None:
-            return None
-        n_batches = math.ceil(self._n_images / batch_size)
-        per_step = max(update.repeat for update in self._stages[index].updates)
-        return math.ceil(self._part(settings.epochs, index) * n_batches / per_step)
+        return self._steps[index]
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of all stages; None where only the clock decides."""
+        known = [steps for steps in self._steps if steps is not None]
+        return sum(known) if len(known) == len(self._steps) else None
 
     def epochs_before(self, index: int) -> int:
         """Epochs given to the stages before this one."""
-        return sum(self._part(self._settings.epochs or 0, i) for i in range(index))
+        return sum(epochs or 0 for epochs in self._epochs[:index])
 
-    def total_steps(self, batch_size: int) -> int | None:
-        """Steps of all stages."""
-        steps = [self.steps(i, batch_size) for i in range(len(self._stages))]
-        return None if None in steps else sum(s for s in steps if s is not None)
-
-    def spent(self, index: int, stage_step: int, total: int | None) -> bool:
+    def spent(self, index: int, stage_step: int) -> bool:
         """Whether a stage is over."""
+        total = self._steps[index]
         if total is not None and stage_step >= total:
             return True
         if self._seconds is None:

@@ -58,8 +58,7 @@ class Settings:
 
 
 MAY_CHANGE = frozenset(
-    ("epochs", "steps", "max_time", "device", "compile")
-    + ("sample_every", "checkpoint_every", "log_every", "keep")
+    "epochs steps max_time device compile sample_every checkpoint_every log_every keep".split()
 )
 """Settings that may be given anew when a run is resumed."""
 

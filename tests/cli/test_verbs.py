@@ -108,7 +108,8 @@ def test_one_png_each(gencli: Gencli, trained: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "options", [["--label", "3"], ["--guidance", "2"], ["--complete", "test:0"], ["--format", "gif"]]
+    "options",
+    [["--label", "3"], ["--guidance", "2"], ["--complete", "test:0"], ["--format", "gif"]],
 )
 def test_options_of_other_models_are_refused(gencli: Gencli, trained: Path, options: list[str]):
     assert len(gencli("sample", str(trained), *options, expect=2).stderr.splitlines()) == 2
@@ -216,7 +217,9 @@ def test_precedence_default_toml_environment_flag(
 ):
     toml = tmp_path / "mine.toml"
     toml.write_text(f'data = "{image_folder}"\nlatent_dim = 3\nbeta = 0.5\nsteps = 1\nhidden = [8]')
-    changed = Gencli(Path(gencli.environment["GENCLI_HOME"]), GENCLI_LATENT_DIM="4", GENCLI_BETA="2")
+    changed = Gencli(
+        Path(gencli.environment["GENCLI_HOME"]), GENCLI_LATENT_DIM="4", GENCLI_BETA="2"
+    )
     run = changed("train", "vae", "--config", str(toml), "--beta", "3", "-q").stdout.strip()
     config = json.loads((Path(run) / "run.json").read_text())["config"]
     assert config["hidden"] == [8]

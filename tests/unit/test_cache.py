@@ -129,9 +129,7 @@ def test_two_builders_at_once_agree(tmp_path: Path) -> None:
         "for key in 'abc':\n"
         "    assert cached(pathlib.Path(sys.argv[1]), key, build).images['train'].all()\n"
     )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) for _ in range(3)
-    ]
+    processes = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) for _ in range(3)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["arrays-a", "arrays-b", "arrays-c"]
 

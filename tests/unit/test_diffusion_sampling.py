@@ -194,20 +194,13 @@ def test_bound_from_few_times_has_the_same_mean(n_times: int) -> None:
     assert float(few.mean()) == pytest.approx(float(full.mean()), abs=4 * standard_error)
 
 
-def test_bound_draws_every_time_equally_often() -> None:
-    schedule = make_schedule("linear", 8)
-    seen: list[Tensor] = []
+def test_bound_from_all_times_leaves_none_out() -> None:
+    schedule = make_schedule("cosine", 300)
+    seen: list[int] = []
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        seen.append(t)
+        seen.extend(t.tolist())
         return x
 
-    torch.manual_seed(0)
-    x_0 = torch.zeros(7000, 1, 1, 1)
-    variational_bound(denoise, x_0, schedule, 3, 256)
-    counts = torch.cat(seen).bincount(minlength=9).tolist()
-    assert counts[:2] == [0, 7000]  # L_0 always
-    assert counts[2:] == pytest.approx([3000] * 7, abs=200)
-    seen.clear()
-    variational_bound(denoise, x_0[:1], schedule, 7, 256)
-    assert sorted(torch.cat(seen).tolist()) == list(range(1, 9))
+    variational_bound(denoise, torch.zeros(3, 1, 1, 1), schedule, 299, 256)
+    assert sorted(seen) == sorted([*range(1, 301)] * 3)

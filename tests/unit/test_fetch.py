@@ -132,9 +132,7 @@ def test_missing_file_is_not_asked_for_twice_and_the_next_source_serves(server: 
         ("busy", "HTTP 503"),
     ],
 )
-def test_lasting_trouble_is_refused(
-    server: Server, home: Path, trouble: str, reason: str
-) -> None:
+def test_lasting_trouble_is_refused(server: Server, home: Path, trouble: str, reason: str) -> None:
     server.script = {"/a.bin": [trouble]}
     with pytest.raises(DataError, match=reason):
         fetch("set", [remote(server.url)])

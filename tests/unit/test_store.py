@@ -18,7 +18,7 @@ def info(binarization: Binarization = "none") -> DataInfo:
 
 
 def store(n: int = 10, binarization: Binarization = "none") -> ResidentStore:
-    images = (GREY.expand(n, 1, 16, 16) ^ torch.arange(n).to(torch.uint8)[:, None, None, None])
+    images = GREY.expand(n, 1, 16, 16) ^ torch.arange(n).to(torch.uint8)[:, None, None, None]
     return ResidentStore(Split(images.contiguous(), torch.arange(n)), info(binarization), "cpu")
 
 

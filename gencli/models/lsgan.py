@@ -1,0 +1,96 @@
+"""Least-squares GAN (Mao et al. 2016, arXiv:1611.04076).
+
+The game of the GAN with squares for logarithms, so that a made image on the right side of the
+border but far from it still moves the generator. With real images labelled 1 and made ones 0,
+
+    D minimises 1/2 E (D(x) - 1)^2 + 1/2 E D(G(z))^2,    G minimises 1/2 E (D(G(z)) - 1)^2
+
+(the paper's equation 9). Departures: the networks are those of `dcgan` or `gan`, smaller than the
+paper's, and images are drawn from a moving average of G's weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from gencli.core.adversarial import two_players
+from gencli.core.model import GenerativeModel, Update
+from gencli.data.spec import DataInfo
+from gencli.nn.adversarial import Discriminator, Generator
+from gencli.options import Training, option
+from gencli.sampling.generator import ImageGenerator
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of `lsgan`."""
+
+    network: Literal["conv", "mlp"] = option("conv", "Convolutional or multilayer networks.")
+    latent_dim: int = option(64, "Dimensions of the latent space.", min=1)
+    width: int = option(
+        64, "Channels of G's smallest map (conv) or units of its first layer (mlp).", min=4
+    )
+    d_width: int = option(
+        32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
+    )
+    d_steps: int = option(1, "Updates of D for each update of G.", min=1)
+    spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
+
+
+TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+
+
+def _discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    return 0.5 * (d_real - 1).square().mean() + 0.5 * d_fake.square().mean()
+
+
+def _generator_loss(d_fake: Tensor) -> Tensor:
+    return 0.5 * (d_fake - 1).square().mean()
+
+
+class LSGAN(GenerativeModel):
+    """The GAN of least squares."""
+
+    channels_last = True
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(data)
+        self.config = config
+        self.generator = Generator(config.network, config.latent_dim, config.width, data)
+        self.discriminator = Discriminator(
+            config.network, config.d_width, data, spectral=config.spectral_norm
+        )
+
+    def updates(self) -> tuple[Update, ...]:
+        """The discriminator's `d_steps` updates, then the generator's."""
+        return two_players(
+            self.generator,
+            self.discriminator,
+            self.config.latent_dim,
+            discriminator_loss=_discriminator_loss,
+            generator_loss=_generator_loss,
+            d_steps=self.config.d_steps,
+        )
+
+    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
+        """(n, latent_dim) from N(0, I)."""
+        return generator.normal(self.config.latent_dim)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
+        images: Tensor = self.generator(z)
+        return images
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        labels: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Images of `n` draws from the prior, scaled by `temperature`."""
+        return self.decode(temperature * self.sample_latent(n, generator=generator))

@@ -1,0 +1,127 @@
+"""PixelCNN: a convolutional network masked so that a pixel sees those above and to its left.
+
+    log p(x) = sum_{i,j} sum_c log p(x_ijc | rows above i, pixels left of j, channels before c)
+
+A 7 x 7 convolution with mask A reads the image; residual blocks of 1 x 1, 3 x 3 (mask B) and 1 x 1
+convolutions follow, then two 1 x 1 layers. With `gated`, a vertical stack sees all rows above without a
+blind spot, a horizontal stack sees the row so far, and units are tanh(a) sigma(b).
+
+Papers: van den Oord et al. 2016, arXiv:1601.06759 (residual blocks, masks, softmax) and
+arXiv:1606.05328 (gates, two stacks); the logistic mixture is that of arXiv:1701.05517, but with a full
+mixture per colour channel given the channels before it, in place of linear dependence of the means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.nn.likelihoods import likelihood_for
+from gencli.nn.pixel_stacks import GatedStacks, ResidualStack
+from gencli.nn.raster import from_raster, to_raster
+from gencli.options import Training, option
+from gencli.sampling.ancestral import Conditional, ancestral
+from gencli.sampling.generator import ImageGenerator
+from gencli.sampling.pixel_rows import gated_rows, residual_rows
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of PixelCNN."""
+
+    channels: int = option(32, "Features per pixel; the blocks' bottleneck has half of them", min=6)
+    blocks: int = option(15, "Residual blocks, or gated layers", min=1)
+    gated: bool = option(False, "Gated units in a vertical and a horizontal stack")
+    dropout: float = option(0.0, "Share of features dropped in training, per block", min=0, max=0.9)
+    likelihood: Literal["auto", "softmax", "logistic"] = option(
+        "auto", "Distribution of an 8-bit pixel; auto is softmax. Binary pixels are Bernoulli"
+    )
+    components: int = option(10, "Components of the logistic mixture", min=1)
+    weight_decay: float = option(0.0, "Decoupled weight decay of Adam", min=0)
+
+
+TRAINING = Training(
+    epochs=10, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999, binarize="dynamic"
+)
+
+
+class PixelCNN(GenerativeModel):
+    """PixelCNN, plain or gated."""
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(data)
+        if config.channels % (2 * data.channels):
+            raise UsageError(
+                f"--channels {config.channels} cannot be shared out to the colours of the images.",
+                f"Choose a multiple of {2 * data.channels}.",
+            )
+        self.config = config
+        self.likelihood = likelihood_for(data, config.likelihood, config.components, "softmax")
+        self.discrete_levels = self.likelihood.levels
+        stacks = GatedStacks if config.gated else ResidualStack
+        self.stacks: GatedStacks | ResidualStack = stacks(
+            data.channels, config.channels, config.blocks,
+            data.channels * self.likelihood.n_params, config.dropout,
+        )  # fmt: skip
+
+    def parameters_of(self, pixels: Tensor) -> Tensor:
+        """Each pixel's distribution given those before it: raster (B, D) -> (B, D, P)."""
+        outputs = self.stacks(from_raster(pixels, self.data.shape))  # (B, C * P, H, W)
+        return outputs.permute(0, 2, 3, 1).reshape(*pixels.shape, -1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
+        pixels = to_raster(x)
+        return self.likelihood.log_prob(self.parameters_of(pixels), pixels).sum(1)
+
+    def loss(self, batch: Batch) -> Loss:
+        """-log p(x)."""
+        return Loss(-self.log_prob(batch.images).mean())
+
+    def updates(self) -> tuple[Update, ...]:
+        """One, by Adam with weight decay."""
+        optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
+        return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
+
+    def conditional(self, n: int) -> Conditional:
+        """Conditionals for drawing `n` images, computing one position per layer."""
+        if isinstance(self.stacks, GatedStacks):
+            return gated_rows(self.stacks, n, self.data.shape)
+        return residual_rows(self.stacks, n, self.data.shape)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        labels: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw `n` images (n, C, H, W), pixel by pixel."""
+        return self._draw(n, generator, temperature)
+
+    def complete(
+        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
+    ) -> Tensor:
+        """Draw the unknown pixels, each given the known and drawn ones before it."""
+        return self._draw(len(x), generator, temperature, x, known_mask)
+
+    def _draw(
+        self,
+        n: int,
+        generator: ImageGenerator,
+        temperature: float,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        uniforms = generator.uniform(self.data.n_pixels).to(next(self.parameters()))
+        return ancestral(
+            self.conditional(n), self.likelihood, uniforms, self.data.shape,
+            temperature=temperature, given=given, known=known,
+        )  # fmt: skip
