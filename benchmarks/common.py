@@ -48,7 +48,7 @@ def report(
     multiply_adds: float | None = None,
     rate: float | None = None,
 ) -> float:
-    """Print medians, the median ratio, and the share of the matrix-product rate; returns the ratio."""
+    """Print medians, their ratio and the share of the matrix-product rate; returns the ratio."""
     ratio = statistics.median(a / b for a, b in zip(ours, plain, strict=True))
     print(
         f"{name}: ours {statistics.median(ours):.1f}, plain {statistics.median(plain):.1f} {unit}"

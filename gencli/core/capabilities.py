@@ -7,6 +7,7 @@ image.
 
 from __future__ import annotations
 
+import inspect
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -107,10 +108,17 @@ class HasCompletion(Protocol):
     def complete(
         self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
     ) -> Tensor:
-        """Keep the pixels of x (B, C, H, W) where `known_mask`, bool (H, W) or (B, 1, H, W), is true and
-        draw the others in the model's order, each given the pixels before it. Where the known pixels
-        come first in that order, as the top rows do in raster order, this is a draw from
-        p(unknown | known); elsewhere known pixels do not influence those that come before them."""
+        """Draw the pixels that are not known, in the model's order, each given those before it.
+
+        Where the known pixels come first in that order, as the top rows do in raster order, this is
+        a draw from p(unknown | known); elsewhere they do not influence those that come before them.
+
+        Args:
+            x: (B, C, H, W), kept where `known` is true.
+            known: bool, (H, W) or (B, 1, H, W).
+            generator: Where every random number comes from.
+            temperature: Below 1: safer.
+        """
         ...
 
 
@@ -140,6 +148,6 @@ def _class_has(cls: type, protocol: type) -> bool:
     wanted: set[str] = set()
     for base in protocol.__mro__[: protocol.__mro__.index(Protocol)]:
         wanted |= {name for name in vars(base) if not name.startswith("_")}
-        wanted |= set(base.__dict__.get("__annotations__", ()))
-    known = set(dir(cls)).union(*(base.__dict__.get("__annotations__", ()) for base in cls.__mro__))
+        wanted |= set(inspect.get_annotations(base))
+    known = set(dir(cls)).union(*(inspect.get_annotations(base) for base in cls.__mro__))
     return wanted <= known

@@ -1,4 +1,4 @@
-"""What a data set is, without its pixels. No torch here: the command line reads this at start-up."""
+"""What a data set is, without its pixels; no torch, since the command line reads this."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class DataInfo:
         width: Pixels.
         classes: Names of the classes, in the order of the labels; empty where there are no labels.
         binarization: How grey values became zeros and ones. `none` keeps them; `static` fixes one
-            draw of the pixels for good; `dynamic` draws anew for every batch, with the grey value as
-            the probability; `threshold` cuts at one half.
+            draw of the pixels for good; `dynamic` draws anew for every batch, with the grey value
+            as the probability; `threshold` cuts at one half.
     """
 
     channels: int

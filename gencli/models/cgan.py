@@ -105,7 +105,7 @@ class CGAN(GenerativeModel):
         labels: Tensor | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """Images of `n` draws from the prior, z scaled by `temperature`, of the classes asked for."""
+        """Images of the classes `labels`, or of random ones; `temperature` scales z."""
         z = self.sample_latent(n, generator=generator)
         latents, classes = z.tensor_split([self.config.latent_dim], dim=1)
         if labels is not None:

@@ -4,9 +4,9 @@
 
 Pixels are taken row by row, the channels of a pixel side by side.
 
-Papers: Frey, Hinton and Dayan 1996, "Does the wake-sleep algorithm produce good density estimators?";
-the name and the protocol, Larochelle and Murray 2011, "The Neural Autoregressive Distribution
-Estimator".
+Papers: Frey, Hinton and Dayan 1996, "Does the wake-sleep algorithm produce good density
+estimators?"; the protocol is that of Larochelle and Murray 2011, "The Neural Autoregressive
+Distribution Estimator".
 
 Departures: Adam instead of plain gradient descent; for 8-bit pixels each regression gives the
 parameters of a mixture of discretised logistics (arXiv:1701.05517) or of a softmax.
@@ -60,7 +60,7 @@ class FVSBN(GenerativeModel):
         """Each pixel's distribution given those before it: (B, D) -> (B, D, P)."""
         earlier = torch.ones_like(self.weight[:, 0]).tril(-1).unsqueeze(1)  # (D, 1, D): i < d
         weight = (self.weight * earlier).flatten(0, 1)
-        return F.linear(pixels, weight, self.bias.flatten()).unflatten(1, self.bias.shape)
+        return F.linear(pixels, weight, self.bias.flatten()).view(-1, *self.bias.shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""

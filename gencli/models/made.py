@@ -10,8 +10,8 @@ each image takes a mask, then its pixels in that mask's ordering.
 
 Paper: Germain et al. 2015, arXiv:1502.03509.
 
-Departures: masks are chosen at random instead of in turn; the first mask's ordering is raster order and
-its degrees are even; Adam replaces Adadelta; hidden units may be dropped out.
+Departures: masks are chosen at random instead of in turn; the first mask's ordering is raster order
+and its degrees are even; Adam replaces Adadelta; hidden units may be dropped out.
 """
 
 from __future__ import annotations
@@ -80,14 +80,18 @@ class MADE(GenerativeModel):
         position = torch.empty_like(self.orders[mask])
         position[self.orders[mask]] = torch.arange(1, len(position) + 1, device=position.device)
         p = self.likelihood.n_params
-        hidden = self.degrees[mask].split(self.config.hidden)
+        hidden = torch.split(self.degrees[mask], self.config.hidden)
         degrees = (position, *hidden, (position - 1).repeat_interleave(p))
         h = pixels
-        for layer, in_degree, out_degree in zip(self.layers, degrees, degrees[1:], strict=False):
+        for layer, in_degree, out_degree in zip(self.linears(), degrees, degrees[1:], strict=False):
             if h is not pixels:
                 h = F.dropout(F.relu(h), self.config.dropout, self.training)
             h = masked_linear(h, layer.weight, layer.bias, in_degree, out_degree)
-        return h.unflatten(1, (-1, p))
+        return h.view(*pixels.shape, p)
+
+    def linears(self) -> list[nn.Linear]:
+        """The layers, unmasked."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log p(x) of the mixture of all masks, nats per image: (B, C, H, W) -> (B,)."""
@@ -111,14 +115,13 @@ class MADE(GenerativeModel):
     def conditional(self, n: int, mask: int = 0) -> Conditional:
         """Conditionals for drawing `n` images under one mask, each hidden unit computed once."""
         order = self.orders[mask]
-        weights = [layer.weight for layer in self.layers]
-        biases = [layer.bias for layer in self.layers]
+        weights: list[Tensor] = [layer.weight for layer in self.linears()]
+        biases: list[Tensor] = [layer.bias for layer in self.linears()]
         weights[0] = weights[0][:, order]
-        weights[-1] = weights[-1].unflatten(0, (len(order), -1))[order].flatten(0, 1)
-        biases[-1] = biases[-1].unflatten(0, (len(order), -1))[order].flatten()
-        return layered_conditional(
-            weights, biases, self.degrees[mask].split(self.config.hidden), n
-        )
+        weights[-1] = weights[-1].view(len(order), -1, weights[-1].shape[1])[order].flatten(0, 1)
+        biases[-1] = biases[-1].view(len(order), -1)[order].flatten()
+        degrees = torch.split(self.degrees[mask], self.config.hidden)
+        return layered_conditional(weights, biases, degrees, n)
 
     def sample(
         self,
@@ -134,8 +137,7 @@ class MADE(GenerativeModel):
     def complete(
         self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
     ) -> Tensor:
-        """Draw the unknown pixels, each given the known and drawn ones before it in the ordering of
-        the image's mask, which is drawn as for `sample`."""
+        """Draw the unknown pixels, each given those before it; the mask is drawn as for `sample`."""
         return self._draw(len(x), generator, temperature, x, known_mask)
 
     def _draw(
@@ -146,12 +148,12 @@ class MADE(GenerativeModel):
         given: Tensor | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        uniforms = generator.uniform(1 + self.data.n_pixels).to(self.layers[0].bias)
+        uniforms = generator.uniform(1 + self.data.n_pixels).to(next(self.parameters()))
         mask = (uniforms[:, 0] * self.config.masks).long().clamp(max=self.config.masks - 1)
         images = uniforms.new_empty(n, *self.data.shape)
         if known is not None:
             known = known.expand(n, 1, *known.shape[-2:])
-        for m in mask.unique().tolist():
+        for m in sorted(set(mask.tolist())):
             rows = (mask == m).nonzero().squeeze(1)
             images[rows] = ancestral(
                 self.conditional(len(rows), m), self.likelihood, uniforms[rows, 1:],

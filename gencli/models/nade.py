@@ -5,14 +5,15 @@
 
 The sum inside h_d gains one term per pixel. Pixels are taken row by row.
 
-Papers: Larochelle and Murray 2011, "The Neural Autoregressive Distribution Estimator", and Uria et al.
-2016, arXiv:1605.02226. On 8-bit data this is RNADE (Uria, Murray and Larochelle 2013,
+Papers: Larochelle and Murray 2011, "The Neural Autoregressive Distribution Estimator", and Uria et
+al. 2016, arXiv:1605.02226. On 8-bit data this is RNADE (Uria, Murray and Larochelle 2013,
 arXiv:1306.0186): conditionals are mixtures of Gaussians.
 
-Departures: RNADE reports the density of pixels with uniform noise added; here each conditional density
-is integrated over the pixel's bin instead (the outer bins take the tails) and conditions on the
-pixels themselves, so that `log_prob` is the exact log-probability of the 8-bit image, free of noise
-and comparable in bits per dimension. The sum is not rescaled by 1/d. Adam replaces gradient descent.
+Departures: RNADE reports the density of pixels with uniform noise added; here each conditional
+density is integrated over the pixel's bin instead (the outer bins take the tails) and conditions on
+the pixels themselves, so that `log_prob` is the exact log-probability of the 8-bit image, free of
+noise and comparable in bits per dimension. Its sum is not rescaled by 1/d. Adam replaces gradient
+descent.
 """
 
 from __future__ import annotations

@@ -3,12 +3,13 @@
     log p(x) = sum_{i,j} sum_c log p(x_ijc | rows above i, pixels left of j, channels before c)
 
 A 7 x 7 convolution with mask A reads the image; residual blocks of 1 x 1, 3 x 3 (mask B) and 1 x 1
-convolutions follow, then two 1 x 1 layers. With `gated`, a vertical stack sees all rows above without a
-blind spot, a horizontal stack sees the row so far, and units are tanh(a) sigma(b).
+convolutions follow, then two 1 x 1 layers. With `gated`, a vertical stack sees all rows above
+without a blind spot, a horizontal stack sees the row so far, and units are tanh(a) sigma(b).
 
 Papers: van den Oord et al. 2016, arXiv:1601.06759 (residual blocks, masks, softmax) and
-arXiv:1606.05328 (gates, two stacks); the logistic mixture is that of arXiv:1701.05517, but with a full
-mixture per colour channel given the channels before it, in place of linear dependence of the means.
+arXiv:1606.05328 (gates, two stacks); the logistic mixture is that of arXiv:1701.05517, but with a
+full mixture per colour channel given the channels before it, in place of means that depend on them
+linearly.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
@@ -72,8 +72,8 @@ class PixelCNN(GenerativeModel):
 
     def parameters_of(self, pixels: Tensor) -> Tensor:
         """Each pixel's distribution given those before it: raster (B, D) -> (B, D, P)."""
-        outputs = self.stacks(from_raster(pixels, self.data.shape))  # (B, C * P, H, W)
-        return outputs.permute(0, 2, 3, 1).reshape(*pixels.shape, -1)
+        outputs: Tensor = self.stacks(from_raster(pixels, self.data.shape))  # (B, C * P, H, W)
+        return outputs.permute(0, 2, 3, 1).reshape(*pixels.shape, self.likelihood.n_params)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""

@@ -7,7 +7,8 @@ evidence lower bound, with beta = 1 unless asked otherwise (beta-VAE, Higgins et
 
 The likelihood p(x|z) follows the data: Bernoulli for grey and binary images (a grey level is taken
 as the probability of ink, so on grey data the bound is a cross-entropy), a discretised logistic
-with one learnt scale per channel for colour (Kingma et al. 2016, arXiv:1606.04934).
+with one learnt scale per channel for colour (Kingma et al. 2016, arXiv:1606.04934);
+a discretised Gaussian on request.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from gencli.core.model import Batch, GenerativeModel, Loss
 from gencli.data.spec import DataInfo
-from gencli.nn.likelihoods import discretized_logistic_log_prob
+from gencli.nn.likelihoods import discretized_logistic_log_prob, discretized_normal_log_prob
 from gencli.options import Training, option
 from gencli.sampling.generator import ImageGenerator
 
@@ -46,6 +47,12 @@ class Config:
 TRAINING = Training(epochs=30, batch_size=128, lr=2e-3, lr_schedule="cosine")
 
 
+_DISCRETISED = {
+    "logistic": discretized_logistic_log_prob,
+    "gaussian": discretized_normal_log_prob,
+}
+
+
 def _mlp(widths: tuple[int, ...], dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
@@ -66,7 +73,7 @@ class VAE(GenerativeModel):
         self.likelihood = config.likelihood
         if config.likelihood == "auto":
             self.likelihood = "bernoulli" if data.binary or data.channels == 1 else "logistic"
-        self.discrete_levels = {"logistic": 256, "gaussian": None}.get(self.likelihood, 2)
+        self.discrete_levels = 2 if self.likelihood == "bernoulli" else 256
         d, z = data.n_pixels, config.latent_dim
         self.encoder = _mlp((d, *config.hidden), config.dropout)
         self.to_posterior = nn.Linear(config.hidden[-1], 2 * z)
@@ -85,10 +92,8 @@ class VAE(GenerativeModel):
         out = self.to_pixels(self.decoder(z)).unflatten(-1, self.data.shape)
         if self.likelihood == "bernoulli":
             log_p = -F.binary_cross_entropy_with_logits(out, x.expand_as(out), reduction="none")
-        elif self.likelihood == "logistic":
-            log_p = discretized_logistic_log_prob(x, out.float().sigmoid(), self.log_scale)
         else:
-            log_p = gaussian_log_prob(x, out.float().sigmoid(), self.log_scale)
+            log_p = _DISCRETISED[self.likelihood](x, out.float().sigmoid(), self.log_scale)
         return log_p.sum((-3, -2, -1))
 
     def loss(self, batch: Batch) -> Loss:

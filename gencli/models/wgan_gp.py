@@ -76,11 +76,11 @@ class WGANGP(GenerativeModel):
         )
 
     def gradient_penalty(self, batch: Batch, fake: Tensor) -> Tensor:
-        """The penalty lambda E (|grad f(u)| - 1)^2 between real images and made ones (B, C, H, W)."""
+        """Lambda E (|grad f(u)| - 1)^2, with u between real images and made ones (B, C, H, W)."""
         a = torch.rand(len(fake), 1, 1, 1, device=fake.device)
         u = torch.lerp(fake, batch.images, a).requires_grad_()
         (gradient,) = torch.autograd.grad(self.discriminator(u).sum(), u, create_graph=True)
-        norm = gradient.flatten(1).norm(dim=1)
+        norm: Tensor = gradient.flatten(1).norm(dim=1)
         return self.config.penalty * (norm - 1).square().mean()
 
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:

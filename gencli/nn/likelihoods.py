@@ -2,8 +2,8 @@
 
 A pixel x in [0, 1] takes the values k / (levels - 1): two of them when it is binary, 256 when it is
 8-bit. A continuous density (a logistic, a Gaussian) is turned into a probability by integrating it
-over the bin of width 1 / (levels - 1) around x, the outer bins taking the tails; so every likelihood
-here sums to one over the levels and is comparable with every other, in nats or in bits.
+over the bin of width 1 / (levels - 1) around x, the outer bins taking the tails. So all likelihoods
+here sum to one over the levels and are comparable with each other, in nats or in bits.
 
 `params` is (..., n_params), `x` is (...). Everything is computed in at least float32.
 """
@@ -75,9 +75,7 @@ def discretized_logistic_log_prob(
     above = F.logsigmoid((centered + half) * inverse_scale)
     below = F.logsigmoid((half - centered) * inverse_scale)
     inside = torch.log(-torch.expm1(-2 * half * inverse_scale))
-    return torch.where(
-        x < half, above, torch.where(x > 1 - half, below, above + below + inside)
-    )
+    return torch.where(x < half, above, torch.where(x > 1 - half, below, above + below + inside))
 
 
 def discretized_normal_log_prob(
@@ -190,8 +188,10 @@ class Mixture:
         return u
 
     def draw(self, params: Tensor, noise: Tensor, temperature: float) -> Tensor:
-        """One uniform number chooses the component; what remains of it, rescaled, is uniform again
-        and inverts that component's cumulative distribution. Scales shrink as in p^(1/temperature).
+        """Pixels by inversion, component first.
+
+        The uniform number chooses the component; what remains of it, rescaled, is uniform again and
+        inverts the component's own distribution. Scales change as those of p^(1 / temperature).
         """
         weight, mean, log_scale = self._split(params)
         cdf = torch.softmax(weight / temperature, -1).cumsum(-1)

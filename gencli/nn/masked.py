@@ -22,7 +22,7 @@ def draw_degrees(
         shuffled: Whether the other masks' orderings are random, too, like their degrees.
 
     Returns:
-        The pixels in drawing order, int64 (M, D), and for all hidden layers side by side the degrees,
+        The pixels in drawing order, int64 (M, D), and the degrees of all hidden layers side by side,
         int64 (M, sum of widths): a unit of degree k sees the first k pixels of its ordering.
     """
     generator = torch.Generator().manual_seed(n_masks)
@@ -43,7 +43,7 @@ def draw_degrees(
 def masked_linear(
     x: Tensor, weight: Tensor, bias: Tensor, in_degree: Tensor, out_degree: Tensor
 ) -> Tensor:
-    """A linear map (B, in) -> (B, out) whose output j sees the inputs with in_degree <= out_degree_j."""
+    """A linear map (B, in) -> (B, out); output j sees inputs i with in_degree_i <= out_degree_j."""
     return F.linear(x, weight * (out_degree.unsqueeze(1) >= in_degree), bias)
 
 
@@ -53,11 +53,11 @@ def channel_group(n_channels: int, n_groups: int) -> Tensor:
 
 
 class CausalConv2d(nn.Module):
-    """A k x k convolution that sees the rows above, the pixels to the left, and part of its own pixel.
+    """A k x k convolution that sees the rows above, the row so far, and part of its own pixel.
 
-    Of its own pixel, a feature of colour channel g sees the features of channels before g (mask A, for
-    the layer that reads the image) or up to g (mask B, for all others). Only the upper half of the
-    kernel exists, so nearly half of a masked k x k convolution's products are never made.
+    Of its own pixel, a feature of colour channel g sees the features of channels before g (mask A,
+    for the layer that reads the image) or up to g (mask B, for all others). Only the upper half of
+    the kernel exists, so nearly half of a masked k x k convolution's products are never made.
     Source: van den Oord et al. 2016, arXiv:1601.06759, section 3.4.
 
     Args:
@@ -98,6 +98,6 @@ class CausalConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H, W)."""
-        padding = (self.weight.shape[2] - 1, self.reach)  # on all sides, though one is cut off again
+        padding = (self.weight.shape[2] - 1, self.reach)  # on all sides; one is cut off again
         y = F.conv2d(x, self.masked_weight(), self.bias, padding=padding)
         return y[:, :, : x.shape[2], : x.shape[3]]

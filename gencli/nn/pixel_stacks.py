@@ -47,6 +47,10 @@ class ResidualStack(nn.Module):
         self.mix = CausalConv2d(features, features, 1, "B")
         self.last = CausalConv2d(features, outputs, 1, "B")
 
+    def residual_blocks(self) -> list[ResidualBlock]:
+        """The blocks, in order."""
+        return [block for block in self.blocks if isinstance(block, ResidualBlock)]
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * P, H, W)."""
         h = self.first(x.contiguous(memory_format=torch.channels_last))
@@ -64,9 +68,9 @@ def gate(x: Tensor, dim: int = 1) -> Tensor:
 class GatedLayer(nn.Module):
     """One layer of both stacks: arXiv:1606.05328, figure 2.
 
-    Vertical features at row i are functions of the rows up to i and reach the horizontal stack one row
-    further down, so they need no mask. The layer that reads the image is horizontally of mask A and
-    adds nothing to its input.
+    Vertical features at row i are functions of the rows up to i and reach the horizontal stack one
+    row further down, so they need no mask. The layer that reads the image is horizontally of mask A
+    and does not add its input to its output.
     """
 
     def __init__(self, n_colors: int, n_inputs: int, channels: int, kernel: int) -> None:
@@ -79,9 +83,7 @@ class GatedLayer(nn.Module):
             n_inputs, 2 * channels, (reach + 1, kernel), padding=(reach, reach)
         )
         self.link = nn.Conv2d(2 * channels, 2 * channels, 1, bias=False)
-        self.horizontal = CausalConv2d(
-            read, gates, kernel, "A" if self.first else "B", above=False
-        )
+        self.horizontal = CausalConv2d(read, gates, kernel, "A" if self.first else "B", above=False)
         self.out = CausalConv2d(features, features, 1, "B")
 
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,6 +110,10 @@ class GatedStacks(nn.Module):
         self.mix = CausalConv2d(features, features, 1, "B")
         self.last = CausalConv2d(features, outputs, 1, "B")
         self.dropout = dropout
+
+    def gated_layers(self) -> list[GatedLayer]:
+        """The layers, in order."""
+        return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * P, H, W)."""

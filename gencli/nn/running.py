@@ -17,8 +17,8 @@ def running_outputs(
     """Outputs (D, P, B) of all pixels, v_d . h_d with h_d = activation(c + sum_{i<d} x_i w_i).
 
     Keeping every h_d takes D times the memory of one, and a step would wait for nothing else.
-    Instead the pixels are gone through `chunk` at a time, their hidden units stay in the processor's
-    cache, and the backward pass computes them again from the sums kept at the start of each chunk.
+    Instead the pixels are gone through `chunk` at a time, their hidden units stay in the
+    processor's cache, and the backward pass computes them again from the sum kept for each chunk.
 
     Args:
         x: Pixels (B, D); they get no gradient.

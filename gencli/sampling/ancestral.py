@@ -1,8 +1,8 @@
 """Ancestral sampling: pixels drawn one after another, each given those before it.
 
 What a network computes for pixel t depends on the pixels before t alone, so nearly all of it was
-computed for pixel t - 1 already. A `Conditional` is called for t = 0, 1, 2, ... and keeps what later
-pixels need; the factories here make them for the fully connected models, `pixel_rows` for the
+computed for pixel t - 1 already. A `Conditional` is called for t = 0, 1, 2, ... and keeps what
+later pixels need. The factories here make them for the fully connected models, `pixel_rows` for the
 convolutional one, and `uncached` for any model, as the plain loop to compare with.
 
 Every pixel takes one uniform number of its image's stream, drawn before the first pixel.
@@ -132,10 +132,9 @@ def layered_conditional(
     """
     n_pixels = weights[0].shape[1]
     order = [degree.argsort(stable=True) for degree in degrees]
-    counts = [  # units complete when t pixels are known, for t = 0..D
-        torch.searchsorted(d[o].contiguous(), torch.arange(n_pixels + 1, device=d.device), right=True)
-        .tolist()
-        for d, o in zip(degrees, order, strict=True)
+    known = torch.arange(n_pixels + 1, device=weights[0].device)
+    counts = [  # how many units are complete when 0, 1, ..., D pixels are known
+        torch.searchsorted(degree.sort().values, known, right=True).tolist() for degree in degrees
     ]
     columns: list[Tensor | None] = [None, *order]
     rows: list[Tensor | None] = [*order, None]

@@ -1,9 +1,9 @@
 """PixelCNN one position at a time: what a pixel adds to each layer, and nothing twice.
 
-A causal convolution is split in two. What the rows above contribute is computed for a whole row once
-the row above is complete; what the row so far contributes is, per pixel, one product of the few
-features to its left and its own with the part of the kernel that the mask leaves there. A colour pixel is
-gone through once per channel.
+A causal convolution is split in two. What the rows above contribute is computed for a whole row
+once the row above is complete; what the row so far contributes is, per pixel, one product of the few
+features to its left and its own with the part of the kernel that the mask leaves there. A colour
+pixel is gone through once per channel.
 """
 
 from __future__ import annotations
@@ -97,9 +97,10 @@ def _walk(
 def residual_rows(stack: ResidualStack, n: int, shape: tuple[int, int, int]) -> Conditional:
     """The conditional of `ResidualStack` for drawing `n` images of `shape` (C, H, W)."""
     first = RowCache(stack.first, n, shape[2])
-    caches = [RowCache(block.conv, n, shape[2]) for block in stack.blocks]
-    reduce = [_pointwise(block.reduce) for block in stack.blocks]
-    expand = [_pointwise(block.expand) for block in stack.blocks]
+    blocks = stack.residual_blocks()
+    caches = [RowCache(block.conv, n, shape[2]) for block in blocks]
+    reduce = [_pointwise(block.reduce) for block in blocks]
+    expand = [_pointwise(block.expand) for block in blocks]
     mix, last = _pointwise(stack.mix), _pointwise(stack.last)
 
     def next_row() -> None:
@@ -118,22 +119,19 @@ def residual_rows(stack: ResidualStack, n: int, shape: tuple[int, int, int]) -> 
 
 def gated_rows(stacks: GatedStacks, n: int, shape: tuple[int, int, int]) -> Conditional:
     """The conditional of `GatedStacks`: its vertical stack goes row by row, the other by pixel."""
-    channels, _, width = shape
-    layers = list(stacks.layers)
+    width = shape[2]
+    layers = stacks.gated_layers()
     caches = [RowCache(layer.horizontal, n, width) for layer in layers]
     out = [_pointwise(layer.out) for layer in layers]
     mix, last = _pointwise(stacks.mix), _pointwise(stacks.last)
-    rows = [  # the vertical layers' inputs, (n, in, reach + 1, W)
-        layer.vertical.weight.new_zeros(n, layer.vertical.in_channels, layer.vertical.kernel_size[0], width)
-        for layer in layers
-    ]
+    kernels = [layer.vertical.weight for layer in layers]
+    rows = [w.new_zeros(n, *w.shape[1:3], width) for w in kernels]  # (n, in, rows, W): their inputs
 
     def next_row() -> None:
         v = caches[0].row[:, caches[0].reach : caches[0].reach + width].permute(0, 2, 1)
         for index, (layer, cache) in enumerate(zip(layers, caches, strict=True)):
             rows[index] = torch.cat([rows[index][:, :, 1:], v.unsqueeze(2)], 2)
-            conv = layer.vertical
-            v = F.conv2d(rows[index], conv.weight, conv.bias, padding=(0, conv.padding[1]))
+            v = F.conv2d(rows[index], kernels[index], layer.vertical.bias, padding=(0, cache.reach))
             below = layer.link(v).squeeze(2).permute(2, 0, 1)  # (W, n, 2 * channels)
             cache.base = below + cache.bias
             cache.next_row()

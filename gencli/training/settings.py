@@ -57,9 +57,10 @@ class Settings:
     keep: int = option(3, "Checkpoints kept, beside the best.", min=1)
 
 
-MAY_CHANGE = frozenset(
-    "epochs steps max_time device compile sample_every checkpoint_every log_every keep".split()
-)
+MAY_CHANGE = {
+    *("epochs", "steps", "max_time", "device", "compile"),
+    *("sample_every", "checkpoint_every", "log_every", "keep"),
+}
 """Settings that may be given anew when a run is resumed."""
 
 

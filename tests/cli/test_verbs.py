@@ -245,8 +245,10 @@ def test_a_signal_leaves_a_checkpoint_and_says_how_to_resume(
 ):
     name = f"stopped-{code}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "gencli", "train", "vae", "--data", str(image_folder), *SMALL]
-        + ["--name", name, "--epochs", "100000"],
+        [
+            *(sys.executable, "-m", "gencli", "train", "vae", "--data", str(image_folder)),
+            *(*SMALL, "--name", name, "--epochs", "100000"),
+        ],
         env=gencli.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

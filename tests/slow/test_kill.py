@@ -1,4 +1,4 @@
-"""`kill -9` at random moments of a training with frequent checkpoints loses nothing that was whole."""
+"""`kill -9` at random moments of a training loses nothing that was whole."""
 
 from __future__ import annotations
 

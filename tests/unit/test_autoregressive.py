@@ -46,7 +46,7 @@ BUILDS: dict[str, Build] = {
     ),
     "pixelcnn": lambda data: pixelcnn.PixelCNN(pixelcnn.Config(channels=12, blocks=2), data),
     "pixelcnn-logistic": lambda data: pixelcnn.PixelCNN(
-        pixelcnn.Config(channels=6, blocks=1, likelihood="auto" if data.binary else "logistic"), data
+        pixelcnn.Config(6, 1, likelihood="auto" if data.binary else "logistic"), data
     ),
     "gated": lambda data: pixelcnn.PixelCNN(
         pixelcnn.Config(channels=12, blocks=3, gated=True), data
@@ -60,8 +60,8 @@ FITS = [
 ]
 
 
-def _id(value: object) -> str:
-    return value if isinstance(value, str) else {BINARY: "binary", GREY: "grey", COLOR: "color"}[value]  # type: ignore[index]
+def _id(value: str | DataInfo) -> str:
+    return value if isinstance(value, str) else {BINARY: "binary", GREY: "grey"}.get(value, "color")
 
 
 def pixels_of(data: DataInfo, n: int, seed: int = 1) -> Tensor:
@@ -85,7 +85,7 @@ def test_outputs_depend_on_earlier_pixels_alone(name: str, data: DataInfo) -> No
             depends = torch.stack(grads).abs().amax(1) > 0
         depends = depends[order][:, order]
         assert not depends.triu().any()
-        # A pixel sees its predecessor, and the last one nearly all, but for blind spots and dead units.
+        # Blind spots and units that happen to be dead leave some out.
         assert depends.tril(-1).sum() > 0.6 * len(order) * (len(order) - 1) / 2
 
 
@@ -108,7 +108,7 @@ def test_probabilities_of_all_binary_images_sum_to_one(name: str) -> None:
     torch.testing.assert_close(total.item(), 1.0, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("name", list(BUILDS))
+@pytest.mark.parametrize("name", ["fvsbn", "pixelcnn-logistic"])
 def test_probabilities_of_all_two_pixel_images_of_256_levels_sum_to_one(name: str) -> None:
     model = randomised(BUILDS[name](DataInfo(1, 1, 2)))
     levels = torch.arange(256).double() / 255
@@ -120,10 +120,10 @@ def drawn_plainly(model: Any, seed: int, n: int, temperature: float) -> Tensor:
     """The images of `sample`, by the whole network once per pixel."""
     d = model.data.n_pixels
     generator = ImageGenerator(seed, range(n))
-    common = {"temperature": temperature}
     if not isinstance(model, made.MADE):
         u = generator.uniform(d).double()
-        return ancestral(uncached(model.parameters_of), model.likelihood, u, model.data.shape, **common)
+        plain = uncached(model.parameters_of)
+        return ancestral(plain, model.likelihood, u, model.data.shape, temperature=temperature)
     u = generator.uniform(1 + d).double()
     images = []
     for row in u:
@@ -135,9 +135,11 @@ def drawn_plainly(model: Any, seed: int, n: int, temperature: float) -> Tensor:
             raster = torch.zeros_like(pixels).index_copy_(0, order, pixels)
             return c(int(order[t]), raster)
 
-        images.append(
-            ancestral(in_order, model.likelihood, row[None, 1:], model.data.shape, order=order, **common)
-        )
+        image = ancestral(
+            in_order, model.likelihood, row[None, 1:], model.data.shape,
+            temperature=temperature, order=order,
+        )  # fmt: skip
+        images.append(image)
     return torch.cat(images)
 
 
@@ -203,7 +205,7 @@ def test_training_lowers_the_loss(name: str, data: DataInfo) -> None:
     assert model.discrete_levels == (2 if data.binary else 256)
     batch = Batch(pixels_of(data, 8).float(), None)
     (update,) = model.updates()
-    optimizer = torch.optim.Adam(update.parameters, 0.01)
+    optimizer = torch.optim.Adam(update.parameters, 0.03)
     losses = []
     for _ in range(25):
         optimizer.zero_grad()
