@@ -1,93 +1,61 @@
-"""An epoch of CD-1 against its five matrix products alone, MNIST's size: 500 hidden, batch 100.
+"""An epoch of CD-1 on MNIST (500 hidden units, batch 100): gencli against its matrix products alone.
 
-    python benchmarks/rbm_epoch.py [--batches 100] [--rounds 7]
+A step needs v+ W, h W^T and v- W for the chain, and v^T p for the gradient of each phase: five
+products. Images per second of both, in alternation; the ratio's inverse is how many times longer the
+whole step takes (binarisation, random numbers, sigmoids, Adam and the moving average of the weights).
 
-A step of CD-1 needs v+ W, h W^T and v- W for the chain, and v^T p for the gradient of each phase.
-The two programs take turns; the median of the rounds' ratios is printed.
+    python benchmarks/rbm_epoch.py [--pairs 5] [--precision fp32]
+
+MNIST comes from gencli's cache or mirrors.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
-from collections.abc import Callable
 
 import torch
+from common import alternate, gencli_train, matmul_rate, report
 
-from gencli.core.model import Batch
-from gencli.data.spec import DataInfo
-from gencli.models.rbm import RBM, Config
-from gencli.training import optim
-
-N_VISIBLE, N_HIDDEN, BATCH, EPOCH = 784, 500, 100, 600
+N_VISIBLE, N_HIDDEN, BATCH, N_IMAGES = 784, 500, 100, 60_000
+PRODUCTS = 5
 
 
-def cd_epoch(batches: int, optimizer: str, bf16: bool) -> Callable[[], None]:
-    """Training steps on resident uint8 images, everything that the trainer does in a step."""
-    config = Config(hidden=N_HIDDEN, k=1, persistent=False, optimizer=optimizer)  # type: ignore[arg-type]
-    model = RBM(config, DataInfo(1, 28, 28, binarization="static"))
-    images = (torch.rand(BATCH * batches, 1, 28, 28) < 0.2).byte()
-    (update,) = model.updates()
-    assert update.optimizer is not None
-    stepper = optim.build(update.optimizer, update.parameters, 1e-3)
-
-    def run() -> None:
-        for index in torch.randperm(len(images)).split(BATCH):
-            x = images.index_select(0, index).float()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = update.loss(Batch(x, None))
-            stepper.zero_grad(set_to_none=True)
-            loss.total.backward(inputs=update.parameters)
-            stepper.step()
-
-    return run
+def ours(precision: str) -> float:
+    """Images per second of the trainer."""
+    return gencli_train(
+        "rbm", "--data", "mnist", "--hidden", str(N_HIDDEN), "--batch-size", str(BATCH),
+        "--k", "1", "--no-persistent", "--epochs", "1", "--val", "0", "--sample-every", "0",
+        "--precision", precision,
+    )  # fmt: skip
 
 
-def products(batches: int, bf16: bool) -> Callable[[], None]:
-    """The matrix products of as many steps, and nothing else."""
-    kind = torch.bfloat16 if bf16 else torch.float32
+def products(kind: torch.dtype) -> float:
+    """Images per second of an epoch's matrix products and nothing else."""
     w = torch.randn(N_VISIBLE, N_HIDDEN).to(kind)
     v = (torch.rand(BATCH, N_VISIBLE) < 0.2).to(kind)
     h = (torch.rand(BATCH, N_HIDDEN) < 0.2).to(kind)
-
-    def run() -> None:
-        for _ in range(batches):
-            v @ w, h @ w.T, v @ w, v.T @ h, v.T @ h
-
-    return run
-
-
-def seconds(run: Callable[[], None]) -> float:
-    """Wall time of one call."""
+    for _ in range(10):
+        v @ w
     began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+    for _ in range(N_IMAGES // BATCH):
+        _ = v @ w, h @ w.T, v @ w, v.T @ h, v.T @ h
+    return N_IMAGES / (time.perf_counter() - began)
 
 
 def main() -> None:
-    """Print a line for each optimizer and precision."""
+    """Measure, and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batches", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     arguments = parser.parse_args()
-    torch.manual_seed(0)
-    torch.set_num_threads(arguments.threads)
-    for bf16 in (False, True):
-        for optimizer in ("sgd", "adam"):
-            ours = cd_epoch(arguments.batches, optimizer, bf16)
-            least = products(arguments.batches, bf16)
-            ours(), least()
-            rounds = [(seconds(ours), seconds(least)) for _ in range(arguments.rounds)]
-            scale = EPOCH / arguments.batches
-            epoch, floor = (scale * statistics.median(t) for t in zip(*rounds, strict=True))
-            ratio = statistics.median(a / b for a, b in rounds)
-            flops = 5 * 2 * BATCH * N_VISIBLE * N_HIDDEN * EPOCH
-            print(
-                f"{'bf16' if bf16 else 'fp32'} {optimizer}: epoch {epoch:.2f} s, products alone "
-                f"{floor:.2f} s ({flops / floor / 1e9:.0f} GFLOP/s), ratio {ratio:.2f}"
-            )
+    kind = torch.float32 if arguments.precision == "fp32" else torch.bfloat16
+    a, b = alternate(lambda: ours(arguments.precision), lambda: products(kind), arguments.pairs)
+    ratio = report(
+        "rbm CD-1", a, b, unit="images/s",
+        multiply_adds=PRODUCTS * N_VISIBLE * N_HIDDEN, rate=matmul_rate(kind),
+    )  # fmt: skip
+    print(f"rbm CD-1: an epoch takes {1 / ratio:.2f} times its matrix products alone")
 
 
 if __name__ == "__main__":

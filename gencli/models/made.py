@@ -80,7 +80,7 @@ class MADE(GenerativeModel):
         position = torch.empty_like(self.orders[mask])
         position[self.orders[mask]] = torch.arange(1, len(position) + 1, device=position.device)
         p = self.likelihood.n_params
-        hidden = torch.split(self.degrees[mask], self.config.hidden)
+        hidden = torch.split(self.degrees[mask], list(self.config.hidden))
         degrees = (position, *hidden, (position - 1).repeat_interleave(p))
         h = pixels
         for layer, in_degree, out_degree in zip(self.linears(), degrees, degrees[1:], strict=False):
@@ -120,7 +120,7 @@ class MADE(GenerativeModel):
         weights[0] = weights[0][:, order]
         weights[-1] = weights[-1].view(len(order), -1, weights[-1].shape[1])[order].flatten(0, 1)
         biases[-1] = biases[-1].view(len(order), -1)[order].flatten()
-        degrees = torch.split(self.degrees[mask], self.config.hidden)
+        degrees = torch.split(self.degrees[mask], list(self.config.hidden))
         return layered_conditional(weights, biases, degrees, n)
 
     def sample(
@@ -137,7 +137,7 @@ class MADE(GenerativeModel):
     def complete(
         self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
     ) -> Tensor:
-        """Draw the unknown pixels, each given those before it; the mask is drawn as for `sample`."""
+        """Draw the unknown pixels, each given those before it, under masks as in `sample`."""
         return self._draw(len(x), generator, temperature, x, known_mask)
 
     def _draw(

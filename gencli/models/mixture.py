@@ -178,9 +178,12 @@ def spread_out(x: Tensor, n: int) -> Tensor:
 
     Each is drawn in proportion to the squared distance to the nearest row chosen before.
     """
-    seeds = [x[torch.randint(len(x), ())]]
-    distance = x.new_full((len(x),), torch.inf)
-    while len(seeds) < n:
-        distance = torch.minimum(distance, (x - seeds[-1]).square().sum(1))
-        seeds.append(x[torch.multinomial(distance.clamp_min(1e-12), 1)[0]])
-    return torch.stack(seeds)
+    squares = x.square().sum(1)
+    chosen = [torch.randint(len(x), (), device=x.device)]
+    distance = torch.full_like(squares, torch.inf)
+    while len(chosen) < n:
+        last = chosen[-1]
+        to_last = squares - 2 * (x @ x[last]) + squares[last]
+        distance = torch.minimum(distance, to_last).clamp_min(1e-12)
+        chosen.append(torch.multinomial(distance, 1)[0])
+    return x[torch.stack(chosen)]

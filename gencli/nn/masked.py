@@ -22,8 +22,8 @@ def draw_degrees(
         shuffled: Whether the other masks' orderings are random, too, like their degrees.
 
     Returns:
-        The pixels in drawing order, int64 (M, D), and the degrees of all hidden layers side by side,
-        int64 (M, sum of widths): a unit of degree k sees the first k pixels of its ordering.
+        The pixels in drawing order, int64 (M, D), and the degrees of all hidden layers side by
+        side, int64 (M, sum of widths): a unit of degree k sees the first k pixels of its ordering.
     """
     generator = torch.Generator().manual_seed(n_masks)
     top = max(n_pixels - 1, 1)

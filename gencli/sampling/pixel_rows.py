@@ -1,9 +1,9 @@
 """PixelCNN one position at a time: what a pixel adds to each layer, and nothing twice.
 
 A causal convolution is split in two. What the rows above contribute is computed for a whole row
-once the row above is complete; what the row so far contributes is, per pixel, one product of the few
-features to its left and its own with the part of the kernel that the mask leaves there. A colour
-pixel is gone through once per channel.
+once the row above is complete; what the row so far contributes is, per pixel, one product of the
+few features to its left and its own with the part of the kernel that the mask leaves there. A
+colour pixel is gone through once per channel.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _walk(
                 next_row()
         if channel > 0:
             read(j, pixels[pixel * channels : (pixel + 1) * channels].t())
-        return outputs(j).unflatten(1, (channels, -1))[:, channel]
+        return outputs(j).view(pixels.shape[1], channels, -1)[:, channel]
 
     return conditional
 

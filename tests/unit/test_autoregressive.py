@@ -214,7 +214,7 @@ def test_training_lowers_the_loss(name: str, data: DataInfo) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
 
 
 def test_made_is_the_equal_mixture_of_its_masks() -> None:
