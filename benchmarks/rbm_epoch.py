@@ -1,8 +1,8 @@
-"""An epoch of CD-1 on MNIST (500 hidden units, batch 100): gencli against its matrix products alone.
+"""An epoch of CD-1 on MNIST (500 hidden units, batch 100) against its matrix products alone.
 
 A step needs v+ W, h W^T and v- W for the chain, and v^T p for the gradient of each phase: five
-products. Images per second of both, in alternation; the ratio's inverse is how many times longer the
-whole step takes (binarisation, random numbers, sigmoids, Adam and the moving average of the weights).
+products. Images per second of both, in alternation; the inverse ratio says how many times longer
+the whole step takes (binarisation, random numbers, sigmoids, Adam, the moving average of weights).
 
     python benchmarks/rbm_epoch.py [--pairs 5] [--precision fp32]
 

@@ -42,27 +42,31 @@ class PlainVAE(nn.Module):
         return torch.sigmoid(self.fc6(F.relu(self.fc5(F.relu(self.fc4(z)))))), mu, log_var
 
 
+class TextbookMNIST:
+    """What torchvision.datasets.MNIST with ToTensor does for each image, from gencli's files."""
+
+    def __init__(self) -> None:
+        from torchvision import transforms
+
+        from gencli.data.load import load
+
+        self.pixels = load("mnist", val=0).train.images[:, 0]
+        self.transform = transforms.ToTensor()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from torchvision.transforms.functional import to_pil_image
+
+        return self.transform(to_pil_image(self.pixels[index].numpy(), mode="L")), 0
+
+
 def plain(steps: int) -> float:
     """Images per second of the textbook loop."""
-    from torch.utils.data import DataLoader, Dataset
-    from torchvision import transforms
-    from torchvision.transforms.functional import to_pil_image
+    from torch.utils.data import DataLoader
 
-    from gencli.data.load import load
-
-    pixels = load("mnist", val=0).train.images[:, 0]
-
-    class MNIST(Dataset):  # what torchvision.datasets.MNIST does for each image
-        def __init__(self) -> None:
-            self.transform = transforms.ToTensor()
-
-        def __len__(self) -> int:
-            return len(pixels)
-
-        def __getitem__(self, index: int) -> tuple[Tensor, int]:
-            return self.transform(to_pil_image(pixels[index].numpy(), mode="L")), 0
-
-    loader = DataLoader(MNIST(), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(TextbookMNIST(), batch_size=BATCH, shuffle=True)
     model = PlainVAE()
     optimizer = torch.optim.Adam(model.parameters())
     total, began, done = 0.0, time.perf_counter(), 0

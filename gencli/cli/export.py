@@ -44,7 +44,10 @@ def export(
         metadata = {"weights": model.weights, "step": model.step, **model.run.record}
         export_weights(model.model, path, metadata)
     else:
-        parity = {"onnx": export_onnx, "pt2": export_pt2}[format](model.model, path)
+        metadata = {"run": model.run.name, "step": model.step, "weights": model.weights}
+        parity = {"onnx": export_onnx, "pt2": export_pt2}[format](
+            model.model, path, metadata=metadata
+        )
         console.message(
             f"parity: largest difference {parity.max_abs_difference:.1e} "
             f"over {parity.n} images (tolerance {parity.tolerance:.0e})"

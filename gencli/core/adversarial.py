@@ -50,14 +50,19 @@ def two_players(
     """
     optimizer = optimizer or Optimizer(betas=(0.5, 0.999))
 
+    # The discriminator's last fakes, with their graph: the generator has not changed since, so its
+    # own update in the same step takes these and need not make others.
+    made: list[tuple[Tensor, Tensor | None]] = []
+
     def make(batch: Batch) -> Tensor:
         z = torch.randn(len(batch.images), latent_dim, device=batch.images.device)
-        made: Tensor = generator(z, batch.labels)
-        return made
+        fake: Tensor = generator(z, batch.labels)
+        return fake
 
     def discriminate(batch: Batch) -> Loss:
-        with torch.no_grad():
-            fake = make(batch)
+        fake = make(batch)
+        made[:] = [(fake, batch.labels)]
+        fake = fake.detach()
         labels = None if batch.labels is None else batch.labels.repeat(2)
         both = discriminator(torch.cat([batch.images, fake]), labels)
         d_real, d_fake = both.chunk(2)
@@ -71,7 +76,8 @@ def two_players(
         return Loss(loss, **metrics)
 
     def generate(batch: Batch) -> Loss:
-        return Loss(generator_loss(discriminator(make(batch), batch.labels)))
+        fake, labels = made.pop() if made else (make(batch), batch.labels)
+        return Loss(generator_loss(discriminator(fake, labels)))
 
     return (
         Update(

@@ -114,8 +114,8 @@ class HasCompletion(Protocol):
         a draw from p(unknown | known); elsewhere they do not influence those that come before them.
 
         Args:
-            x: (B, C, H, W), kept where `known` is true.
-            known: bool, (H, W) or (B, 1, H, W).
+            x: (B, C, H, W), kept where `known_mask` is true.
+            known_mask: bool, (H, W) or (B, 1, H, W).
             generator: Where every random number comes from.
             temperature: Below 1: safer.
         """

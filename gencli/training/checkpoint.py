@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from gencli.errors import RunError
@@ -59,10 +59,10 @@ def save(
     temporary = folder / f".{target.name}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    save_file(_plain(model), temporary / "model.safetensors")
-    save_file(_plain(trainer), temporary / "trainer.safetensors")
-    for name in ("model.safetensors", "trainer.safetensors"):
-        _sync(temporary / name)
+    for name, tensors in (("model", model), ("trainer", trainer)):
+        file = temporary / f"{name}.safetensors"
+        file.write_bytes(to_bytes(_plain(tensors)))
+        _sync(file)
     write_json(temporary / "state.json", {"format": FORMAT, **state})
     _sync(temporary)
     temporary.rename(target)

@@ -1,0 +1,50 @@
+"""The complete model in docs/adding-a-model.md works as the page says."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gencli.core.capabilities import capabilities_of
+from gencli.core.model import Batch
+from gencli.data.spec import DataInfo
+from gencli.options import fields_of, read_config
+from gencli.sampling.generator import ImageGenerator
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "adding-a-model.md"
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    code = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert code is not None
+    (tmp_path / "factorised_example.py").write_text(code[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("factorised_example")
+    del sys.modules["factorised_example"]
+
+
+def test_the_example_trains_and_samples(module):
+    config, training = read_config("factorised_example")
+    assert [f.flag for f in fields_of(config)] == ["--initial-logit"]
+    assert training.binarize == "dynamic"
+    info = DataInfo(1, 4, 4, binarization="dynamic")
+    model = module.Factorised(module.Config(), info)
+    assert capabilities_of(model) == {"log_prob"}
+    x = torch.ones(8, 1, 4, 4)
+    optimizer = torch.optim.Adam(model.parameters(), 0.5)
+    before = float(model.loss(Batch(x, None)).total)
+    for _ in range(50):
+        optimizer.zero_grad()
+        model.loss(Batch(x, None)).total.backward()
+        optimizer.step()
+    assert float(model.loss(Batch(x, None)).total) < before / 10
+    with torch.no_grad():
+        images = model.sample(6, generator=ImageGenerator(0, range(6)))
+    assert images.shape == (6, 1, 4, 4)
+    assert images.mean() > 0.9
