@@ -37,6 +37,9 @@ class Config:
     d_width: int = option(
         32, "Channels of D's largest map, doubled whenever the sides halve.", min=4
     )
+    hidden: int = option(
+        512, "Units of a dense layer at either network's smallest map; 0 for none.", min=0
+    )
     kernel: int = option(4, "Side of the convolutions' kernels.", min=4, max=5)
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)
     d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
@@ -57,11 +60,13 @@ class DCGAN(GenerativeModel):
         super().__init__(data)
         self.config = config
         self.generator = Generator(
-            "conv", config.latent_dim, config.width, data, kernel=config.kernel
-        )
+            "conv", config.latent_dim, config.width, data,
+            kernel=config.kernel, hidden=config.hidden,
+        )  # fmt: skip
         self.discriminator = Discriminator(
             "conv", config.d_width, data,
-            kernel=config.kernel, spectral=config.spectral_norm, dropout=config.dropout,
+            kernel=config.kernel, hidden=config.hidden, spectral=config.spectral_norm,
+            dropout=config.dropout,
         )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:

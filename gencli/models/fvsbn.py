@@ -76,7 +76,7 @@ class FVSBN(GenerativeModel):
         optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
         return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
-    def conditional(self, n: int) -> Conditional:
+    def cached_conditional(self, n: int) -> Conditional:
         """Conditionals for drawing `n` images, without what the whole network repeats."""
         return linear_conditional(self.weight, self.bias)
 
@@ -107,6 +107,6 @@ class FVSBN(GenerativeModel):
     ) -> Tensor:
         uniforms = generator.uniform(self.data.n_pixels).to(self.bias)
         return ancestral(
-            self.conditional(n), self.likelihood, uniforms, self.data.shape,
+            self.cached_conditional(n), self.likelihood, uniforms, self.data.shape,
             temperature=temperature, given=given, known=known,
         )  # fmt: skip

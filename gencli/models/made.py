@@ -112,7 +112,7 @@ class MADE(GenerativeModel):
         optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
         return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
-    def conditional(self, n: int, mask: int = 0) -> Conditional:
+    def cached_conditional(self, n: int, mask: int = 0) -> Conditional:
         """Conditionals for drawing `n` images under one mask, each hidden unit computed once."""
         order = self.orders[mask]
         weights: list[Tensor] = [layer.weight for layer in self.linears()]
@@ -156,7 +156,7 @@ class MADE(GenerativeModel):
         for m in sorted(set(mask.tolist())):
             rows = (mask == m).nonzero().squeeze(1)
             images[rows] = ancestral(
-                self.conditional(len(rows), m), self.likelihood, uniforms[rows, 1:],
+                self.cached_conditional(len(rows), m), self.likelihood, uniforms[rows, 1:],
                 self.data.shape, temperature=temperature, order=self.orders[m],
                 given=None if given is None else given[rows],
                 known=None if known is None else known[rows],

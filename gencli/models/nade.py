@@ -28,7 +28,7 @@ from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.likelihoods import likelihood_for
 from gencli.nn.raster import from_raster, to_raster
-from gencli.nn.running import running_outputs
+from gencli.nn.running import running_log_prob_sum, running_outputs
 from gencli.options import Training, option
 from gencli.sampling.ancestral import Conditional, ancestral, running_conditional
 from gencli.sampling.generator import ImageGenerator
@@ -68,8 +68,7 @@ class NADE(GenerativeModel):
 
     def parameters_of(self, pixels: Tensor) -> Tensor:
         """Each pixel's distribution given those before it: (B, D) -> (B, D, P)."""
-        outputs = running_outputs(pixels, self.w, self.c, self.v, self.config.activation)
-        return outputs.permute(2, 0, 1) + self.b
+        return running_outputs(pixels, self.w, self.c, self.v, self.b, self.config.activation)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
@@ -78,7 +77,11 @@ class NADE(GenerativeModel):
 
     def loss(self, batch: Batch) -> Loss:
         """-log p(x)."""
-        return Loss(-self.log_prob(batch.images).mean())
+        total = running_log_prob_sum(
+            to_raster(batch.images), self.w, self.c, self.v, self.b,
+            self.config.activation, self.likelihood,
+        )  # fmt: skip
+        return Loss(-total / len(batch.images))
 
     def updates(self) -> tuple[Update, ...]:
         """One, by Adam with weight decay."""
@@ -89,7 +92,7 @@ class NADE(GenerativeModel):
         """What each hidden unit sums up: its weights as an image (H, C, height, width)."""
         return from_raster(self.w.t(), self.data.shape)
 
-    def conditional(self, n: int) -> Conditional:
+    def cached_conditional(self, n: int) -> Conditional:
         """Conditionals for drawing `n` images, with a running activation."""
         activation = torch.sigmoid if self.config.activation == "sigmoid" else torch.relu
         return running_conditional(self.w, self.c, self.v, self.b, activation, n)
@@ -121,6 +124,6 @@ class NADE(GenerativeModel):
     ) -> Tensor:
         uniforms = generator.uniform(self.data.n_pixels).to(self.b)
         return ancestral(
-            self.conditional(n), self.likelihood, uniforms, self.data.shape,
+            self.cached_conditional(n), self.likelihood, uniforms, self.data.shape,
             temperature=temperature, given=given, known=known,
         )  # fmt: skip

@@ -89,7 +89,7 @@ class PixelCNN(GenerativeModel):
         optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
         return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
-    def conditional(self, n: int) -> Conditional:
+    def cached_conditional(self, n: int) -> Conditional:
         """Conditionals for drawing `n` images, computing one position per layer."""
         if isinstance(self.stacks, GatedStacks):
             return gated_rows(self.stacks, n, self.data.shape)
@@ -122,6 +122,6 @@ class PixelCNN(GenerativeModel):
     ) -> Tensor:
         uniforms = generator.uniform(self.data.n_pixels).to(next(self.parameters()))
         return ancestral(
-            self.conditional(n), self.likelihood, uniforms, self.data.shape,
+            self.cached_conditional(n), self.likelihood, uniforms, self.data.shape,
             temperature=temperature, given=given, known=known,
         )  # fmt: skip

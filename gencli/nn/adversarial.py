@@ -56,12 +56,13 @@ class Generator(nn.Module):
             first of three hidden layers (doubled at every layer).
         data: What images to make.
         kernel: Side of the transposed convolutions' kernels, 4 or 5.
+        hidden: Units of a dense layer before the smallest map; 0 for none.
         n_classes: 0 without labels.
     """
 
     def __init__(
         self, network: Network, latent_dim: int, width: int, data: DataInfo, *,
-        kernel: int = 4, n_classes: int = 0,
+        kernel: int = 4, hidden: int = 0, n_classes: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = nn.Embedding(n_classes, latent_dim) if n_classes else None
@@ -69,7 +70,7 @@ class Generator(nn.Module):
         if network == "mlp":
             self.layers = _upward_mlp(n_inputs, width, data)
         else:
-            self.layers = _upward_convolutions(n_inputs, width, data, kernel)
+            self.layers = _upward_convolutions(n_inputs, width, data, kernel, hidden)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, latent_dim) -> (B, C, H, W) in [0, 1].
@@ -96,6 +97,7 @@ class Discriminator(nn.Module):
             last of three hidden layers (doubled at every layer before).
         data: What images there are.
         kernel: Side of the convolutions' kernels, 4 or 5.
+        hidden: Units of a dense layer after the smallest map; 0 for none.
         n_classes: 0 without labels.
         spectral: Give every layer unit spectral norm.
         dropout: After every hidden layer.
@@ -103,13 +105,16 @@ class Discriminator(nn.Module):
 
     def __init__(
         self, network: Network, width: int, data: DataInfo, *,
-        kernel: int = 4, n_classes: int = 0, spectral: bool = False, dropout: float = 0.0,
+        kernel: int = 4, hidden: int = 0, n_classes: int = 0, spectral: bool = False,
+        dropout: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         if network == "mlp":
             self.features, n_features = _downward_mlp(width, data, dropout)
         else:
-            self.features, n_features = _downward_convolutions(width, data, kernel, dropout)
+            self.features, n_features = _downward_convolutions(
+                width, data, kernel, hidden, dropout
+            )
         self.head = nn.Linear(n_features, 1)
         self.embedding = nn.Embedding(n_classes, n_features) if n_classes else None
         if spectral:
@@ -137,11 +142,16 @@ class _ToMap(nn.Module):
         return x.view(-1, *self.shape).permute(0, 3, 1, 2)
 
 
-def _upward_convolutions(n_inputs: int, width: int, data: DataInfo, kernel: int) -> nn.Sequential:
+def _upward_convolutions(
+    n_inputs: int, width: int, data: DataInfo, kernel: int, hidden: int
+) -> nn.Sequential:
     n, h, w = base_map(data)
     channels = [max(width >> i, min(width, 16)) for i in range(n)]
-    layers: list[nn.Module] = [
-        nn.Linear(n_inputs, width * h * w, bias=False),
+    layers: list[nn.Module] = []
+    if hidden:
+        layers = [nn.Linear(n_inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
+    layers += [
+        nn.Linear(hidden or n_inputs, width * h * w, bias=False),
         _ToMap(width, h, w),
         nn.BatchNorm2d(width),
         nn.ReLU(),
@@ -158,7 +168,7 @@ def _doubling(n_in: int, n_out: int, kernel: int, *, bias: bool) -> nn.Module:
 
 
 def _downward_convolutions(
-    width: int, data: DataInfo, kernel: int, dropout: float
+    width: int, data: DataInfo, kernel: int, hidden: int, dropout: float
 ) -> tuple[nn.Sequential, int]:
     n, h, w = base_map(data)
     channels = [data.channels, *(width << i for i in range(n))]
@@ -166,7 +176,12 @@ def _downward_convolutions(
     for n_in, n_out in pairwise(channels):
         layers.append(nn.Conv2d(n_in, n_out, kernel, stride=2, padding=(kernel - 1) // 2))
         layers += [nn.LeakyReLU(0.2), nn.Dropout(dropout)] if dropout else [nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Flatten()), channels[-1] * h * w
+    layers.append(nn.Flatten())
+    if not hidden:
+        return nn.Sequential(*layers), channels[-1] * h * w
+    layers += [nn.Linear(channels[-1] * h * w, hidden), nn.LeakyReLU(0.2)]
+    layers += [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*layers), hidden
 
 
 def _upward_mlp(n_inputs: int, width: int, data: DataInfo) -> nn.Sequential:

@@ -44,6 +44,10 @@ class Likelihood(Protocol):
         """Log-probabilities (...), in nats."""
         ...
 
+    def gradient(self, params: Tensor, x: Tensor) -> Tensor:
+        """The derivative of `log_prob` by the parameters, (..., n_params)."""
+        ...
+
     def noise(self, u: Tensor) -> Tensor:
         """What `draw` wants of uniform numbers; called once for a whole image."""
         ...
@@ -110,6 +114,10 @@ class Bernoulli:
         logits = _at_least_float32(params.squeeze(-1))
         return -F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
 
+    def gradient(self, params: Tensor, x: Tensor) -> Tensor:
+        """x - sigma(a); see `Likelihood`."""
+        return x.unsqueeze(-1) - params.sigmoid()
+
     def noise(self, u: Tensor) -> Tensor:
         """Standard logistic numbers: u < sigma(a) where logit(u) < a."""
         return torch.logit(u)
@@ -137,6 +145,10 @@ class Categorical:
         level = (x * (self.levels - 1)).round().long()
         logits = _at_least_float32(params).flatten(0, -2)
         return -F.cross_entropy(logits, level.flatten(), reduction="none").view_as(x)
+
+    def gradient(self, params: Tensor, x: Tensor) -> Tensor:
+        """By autograd; see `Likelihood`."""
+        return _gradient(self, params, x)
 
     def noise(self, u: Tensor) -> Tensor:
         """The uniform numbers themselves."""
@@ -182,6 +194,10 @@ class Mixture:
         )
         log_mass = mass(x.unsqueeze(-1), mean, log_scale, self.levels)
         return torch.logsumexp(weight.log_softmax(-1) + log_mass, -1)
+
+    def gradient(self, params: Tensor, x: Tensor) -> Tensor:
+        """By autograd; see `Likelihood`."""
+        return _gradient(self, params, x)
 
     def noise(self, u: Tensor) -> Tensor:
         """The uniform numbers themselves."""
@@ -235,6 +251,13 @@ def likelihood_for(
     if name == "softmax":
         return Categorical()
     return Mixture("gaussian" if name == "gaussian" else "logistic", n_components)
+
+
+def _gradient(likelihood: Likelihood, params: Tensor, x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        params = params.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(likelihood.log_prob(params, x).sum(), params)
+    return gradient
 
 
 def _at_least_float32(params: Tensor) -> Tensor:

@@ -98,6 +98,9 @@ class CausalConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H, W)."""
-        padding = (self.weight.shape[2] - 1, self.reach)  # on all sides; one is cut off again
-        y = F.conv2d(x, self.masked_weight(), self.bias, padding=padding)
-        return y[:, :, : x.shape[2], : x.shape[3]]
+        rows = self.weight.shape[2] - 1
+        if rows:  # one side by hand and the other two by the convolution: the fastest way measured
+            x = F.pad(x, (0, 0, rows, 0))
+            return F.conv2d(x, self.masked_weight(), self.bias, padding=(0, self.reach))
+        x = F.pad(x, (self.reach, 0)) if self.reach else x
+        return F.conv2d(x, self.masked_weight(), self.bias)

@@ -79,18 +79,16 @@ class GatedLayer(nn.Module):
         read, features = (channel_group(c, n_colors) for c in (n_inputs, channels))
         gates = features.repeat(2)
         reach = kernel // 2
-        self.vertical = nn.Conv2d(
-            n_inputs, 2 * channels, (reach + 1, kernel), padding=(reach, reach)
-        )
+        self.vertical = nn.Conv2d(n_inputs, 2 * channels, (reach + 1, kernel), padding=(0, reach))
+        self.above = (0, 0, reach, 0)  # rows of zeros above the image
         self.link = nn.Conv2d(2 * channels, 2 * channels, 1, bias=False)
         self.horizontal = CausalConv2d(read, gates, kernel, "A" if self.first else "B", above=False)
         self.out = CausalConv2d(features, features, 1, "B")
 
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Vertical and horizontal features (B, n, H, W)."""
-        height = v.shape[2]
-        v = self.vertical(v)[:, :, :height]
-        below = F.pad(self.link(v), (0, 0, 1, 0))[:, :, :height]
+        v = self.vertical(F.pad(v, self.above))
+        below = F.pad(self.link(v), (0, 0, 1, -1))  # shifted down by a row
         out = self.out(gate(self.horizontal(h) + below))
         return gate(v), out if self.first else h + out
 

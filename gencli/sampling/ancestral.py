@@ -56,13 +56,10 @@ def ancestral(
     noise = likelihood.noise(uniforms.t().contiguous())  # (D, n)
     pixels = torch.zeros_like(noise)
     held, kept = _kept(given, known, order, pixels)
-    for t, row in enumerate(pixels.unbind(0)):
-        params = conditional(t, pixels)  # also where all is known, for the caches' sake
-        if held is None:
-            row.copy_(likelihood.draw(params, noise[t], temperature))
-        else:
-            drawn = likelihood.draw(params, noise[t], temperature)
-            row.copy_(torch.where(held[t], kept[t], drawn))
+    for t, (row, noise_row) in enumerate(zip(pixels.unbind(0), noise.unbind(0), strict=True)):
+        # Also where the pixel is known, for the caches' sake.
+        drawn = likelihood.draw(conditional(t, pixels), noise_row, temperature)
+        row.copy_(drawn if held is None else torch.where(held[t], kept[t], drawn))
     sequence = torch.empty_like(pixels).index_copy_(0, order, pixels)
     return from_raster(sequence.t(), shape)
 
@@ -85,9 +82,10 @@ def uncached(parameters: Callable[[Tensor], Tensor]) -> Conditional:
 
 def linear_conditional(weight: Tensor, bias: Tensor) -> Conditional:
     """Each pixel's own linear map of those before it: `weight` (D, P, D), `bias` (D, P)."""
+    weights, biases = weight.unbind(0), bias.unbind(0)
 
     def conditional(t: int, pixels: Tensor) -> Tensor:
-        return torch.addmm(bias[t], pixels[:t].t(), weight[t, :, :t].t())
+        return torch.addmm(biases[t], pixels[:t].t(), weights[t][:, :t].t())
 
     return conditional
 
@@ -106,11 +104,12 @@ def running_conditional(
         n: How many images are drawn at once.
     """
     a = c.repeat(n, 1)  # (n, H)
+    ws, vs, bs = w.unbind(0), v.transpose(1, 2).unbind(0), b.unbind(0)
 
     def conditional(t: int, pixels: Tensor) -> Tensor:
         if t > 0:
-            a.addr_(pixels[t - 1], w[t - 1])
-        return torch.addmm(b[t], activation(a), v[t].t())
+            a.addr_(pixels[t - 1], ws[t - 1])
+        return torch.addmm(bs[t], activation(a), vs[t])
 
     return conditional
 
@@ -144,9 +143,9 @@ def layered_conditional(
         sorted_weights.append((weight if row is None else weight[row]).contiguous())
         sorted_biases.append(bias if row is None else bias[row])
     *hidden_weights, last = sorted_weights
-    last = last.view(n_pixels, -1, last.shape[1])  # (D, P, H)
     *hidden_biases, last_bias = (bias.unsqueeze(1) for bias in sorted_biases)
-    last_bias = last_bias.view(n_pixels, -1)
+    lasts = last.view(n_pixels, -1, last.shape[1]).unbind(0)  # D of (P, H)
+    last_biases = last_bias.view(n_pixels, -1).unbind(0)
     layers = [weight.new_zeros(weight.shape[0], n) for weight in hidden_weights]  # (H, n)
 
     def conditional(t: int, pixels: Tensor) -> Tensor:
@@ -159,6 +158,6 @@ def layered_conditional(
                 new = torch.addmm(bias[first:end], weight[first:end, :n_below], below[:n_below])
                 torch.clamp(new, min=0, out=layer[first:end])
             below, n_below = layer, end
-        return torch.addmm(last_bias[t], below[:n_below].t(), last[t, :, :n_below].t())
+        return torch.addmm(last_biases[t], below[:n_below].t(), lasts[t][:, :n_below].t())
 
     return conditional

@@ -30,6 +30,9 @@ TINY: dict[str, dict[str, Any]] = {
     "rbm": {"hidden": 16, "chains": 8},
     "dbn": {"hidden": (16, 8), "chains": 8},
     "mixture": {"components": 5},
+    "nade": {"hidden": 16},
+    "made": {"hidden": (16, 16), "masks": 2, "order_agnostic": True},
+    "pixelcnn": {"channels": 8, "blocks": 2},
 }
 """Options that make a model small; the others' defaults are small enough or overridden here."""
 

@@ -38,12 +38,12 @@ def test_the_example_trains_and_samples(module):
     assert capabilities_of(model) == {"log_prob"}
     x = torch.ones(8, 1, 4, 4)
     optimizer = torch.optim.Adam(model.parameters(), 0.5)
-    before = float(model.loss(Batch(x, None)).total)
+    before = model.loss(Batch(x, None)).total.item()
     for _ in range(50):
         optimizer.zero_grad()
         model.loss(Batch(x, None)).total.backward()
         optimizer.step()
-    assert float(model.loss(Batch(x, None)).total) < before / 10
+    assert model.loss(Batch(x, None)).total.item() < before / 10
     with torch.no_grad():
         images = model.sample(6, generator=ImageGenerator(0, range(6)))
     assert images.shape == (6, 1, 4, 4)

@@ -1,0 +1,92 @@
+"""Sampling 64 images pixel by pixel: gencli's caches against the whole network once per pixel.
+
+The same models, with random weights; the plain loop draws the same pixels (a test says so). Every
+pass of it costs the same, so it is timed over the first `--plain-pixels` of the 784 and scaled.
+
+    python benchmarks/autoregressive_sampling.py [--models fvsbn,nade,made,pixelcnn,gated]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+
+import torch
+from common import alternate, matmul_rate, report
+
+from gencli.core.model import GenerativeModel
+from gencli.data.spec import DataInfo
+from gencli.models import fvsbn, made, nade, pixelcnn
+from gencli.sampling.ancestral import uncached
+from gencli.sampling.generator import ImageGenerator
+
+DATA = DataInfo(1, 28, 28, binarization="static")
+BUILDS = {
+    "fvsbn": lambda: fvsbn.FVSBN(fvsbn.Config(), DATA),
+    "nade": lambda: nade.NADE(nade.Config(hidden=500), DATA),
+    "made": lambda: made.MADE(made.Config(hidden=(500, 500)), DATA),
+    "pixelcnn": lambda: pixelcnn.PixelCNN(pixelcnn.Config(channels=32, blocks=15), DATA),
+    "gated": lambda: pixelcnn.PixelCNN(pixelcnn.Config(channels=32, blocks=7, gated=True), DATA),
+}
+
+
+@torch.inference_mode()
+def ours(model: GenerativeModel, n: int) -> float:
+    """Images per second of `sample`."""
+    began = time.perf_counter()
+    model.sample(n, generator=ImageGenerator(0, range(n)))
+    return n / (time.perf_counter() - began)
+
+
+@torch.inference_mode()
+def plain(model: GenerativeModel, n: int, n_timed: int) -> float:
+    """Images per second of the loop that runs the whole network for every pixel."""
+    conditional = uncached(model.parameters_of)  # type: ignore[operator]
+    pixels = torch.zeros(DATA.n_pixels, n)
+    u = torch.logit(torch.rand(DATA.n_pixels, n))
+    began = time.perf_counter()
+    for t in range(n_timed):
+        pixels[t] = (conditional(t, pixels).squeeze(1) > u[t]).float()
+    return n / (time.perf_counter() - began) * n_timed / DATA.n_pixels
+
+
+def multiply_adds(model: GenerativeModel) -> float:
+    """Per image, of the unmasked weights: what drawing it cannot do without."""
+    if isinstance(model, pixelcnn.PixelCNN):
+        masks = dict(model.named_buffers())
+        kernels = [
+            int(masks[name.replace("weight", "mask")].sum())
+            if name.replace("weight", "mask") in masks
+            else weight.numel()
+            for name, weight in model.named_parameters()
+            if weight.dim() == 4
+        ]
+        return float(sum(kernels) * DATA.n_pixels)
+    share = 1.0 if isinstance(model, nade.NADE) else 0.5  # half of a masked matrix is zero
+    return share * sum(p.numel() for p in model.parameters() if p.dim() > 1)
+
+
+def main() -> None:
+    """Measure every model, and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", default=",".join(BUILDS))
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--plain-pixels", type=int, default=28)
+    arguments = parser.parse_args()
+    rate = matmul_rate()
+    for name in arguments.models.split(","):
+        torch.manual_seed(0)
+        model = BUILDS[name]().eval()
+        n = arguments.images
+        plain(model, n, 2)  # warm up
+        pair = partial(ours, model, n), partial(plain, model, n, arguments.plain_pixels)
+        report(
+            name, *alternate(*pair, arguments.pairs),
+            unit="images/s", multiply_adds=multiply_adds(model), rate=rate,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
