@@ -94,7 +94,7 @@ def main() -> None:
     steps = str(arguments.steps)
     ours, theirs = alternate(
         lambda: gencli_train(
-            *("dcgan", "--data", "mnist", "--width", "256", "--d-width", "64", "--kernel", "5"),
+            *("dcgan", "--data", "mnist", "--width", "256", "--d-width", "64", "--kernel", "5", "--hidden", "0"),
             *("--batch-size", str(BATCH), "--val", "0", "--steps", steps, "--dropout", "0"),
             *("--precision", arguments.precision, "--sample-every", "0"),
         ),

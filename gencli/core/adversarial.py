@@ -102,6 +102,20 @@ def cross_entropy(d_real: Tensor, d_fake: Tensor, smoothing: float = 0.0) -> Ten
     return real.mean() + F.softplus(d_fake).mean()
 
 
+def zero_centred_penalty(
+    discriminator: nn.Module, gamma: float, batch: Batch, fake: Tensor
+) -> Tensor:
+    """gamma/2 E |grad D(x)|^2 over real images (R1 of Mescheder et al. 2018, arXiv:1801.04406).
+
+    The expectation is taken over a quarter of the batch, which costs a quarter.
+    """
+    few = slice(None, None, 4)
+    x = batch.images[few].detach().requires_grad_()
+    labels = None if batch.labels is None else batch.labels[few]
+    (gradient,) = torch.autograd.grad(discriminator(x, labels).sum(), x, create_graph=True)
+    return gamma / 2 * gradient.square().flatten(1).sum(1).mean()
+
+
 def non_saturating(d_fake: Tensor) -> Tensor:
     """The generator's -E log D(G(z)), of logits."""
     return F.softplus(-d_fake).mean()

@@ -44,13 +44,14 @@ class Config:
     k: int = option(1, "Gibbs steps of the negative phase.", min=1)
     persistent: bool = option(True, "Let the chains go on from step to step (PCD).")
     chains: int = option(100, "Persistent chains.", min=1)
-    optimizer: Literal["adam", "sgd"] = option("adam", "Adam, or SGD with momentum.")
-    momentum: float = option(0.5, "Momentum of SGD.", min=0, max=0.999)
+    centered: bool = option(True, "Centre the units (without: the textbook's update).")
+    optimizer: Literal["sgd", "adam"] = option("sgd", "SGD with momentum, or Adam.")
+    momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
     weight_decay: float = option(0.0, "Weight of |W|^2 / 2 in each layer's loss.", min=0)
 
 
 TRAINING = Training(
-    epochs=20, batch_size=100, lr=1e-3, lr_schedule="cosine", ema_decay=0.999, binarize="dynamic"
+    epochs=20, batch_size=100, lr=0.3, lr_schedule="cosine", ema_decay=0.999, binarize="dynamic"
 )
 
 

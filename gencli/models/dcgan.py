@@ -18,7 +18,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gencli.core.adversarial import cross_entropy, non_saturating, two_players
+from gencli.core.adversarial import (
+    cross_entropy,
+    non_saturating,
+    two_players,
+    zero_centred_penalty,
+)
 from gencli.core.model import GenerativeModel, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.adversarial import Discriminator, Generator
@@ -46,6 +51,7 @@ class Config:
     label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
     dropout: float = option(0.0, "Dropout in D.", min=0, max=0.9)
     spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
+    r1: float = option(0.0, "Weight of the penalty on D's gradient at real images.", min=0)
 
 
 TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
@@ -71,6 +77,7 @@ class DCGAN(GenerativeModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""
+        penalty = partial(zero_centred_penalty, self.discriminator, self.config.r1)
         return two_players(
             self.generator,
             self.discriminator,
@@ -80,6 +87,7 @@ class DCGAN(GenerativeModel):
             d_steps=self.config.d_steps,
             d_lr_scale=self.config.d_lr_scale,
             output=torch.sigmoid,
+            penalty=penalty if self.config.r1 else None,
         )
 
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:

@@ -3,13 +3,14 @@ r"""Restricted Boltzmann machine (Smolensky 1986; Hinton 2002, "Training product
 With the energy of `gencli.nn.harmonium`, summing out the hidden units leaves p(v) = exp(-F(v)) / Z.
 The loss is
 
-    F(v+) - F(v-),    F(v) = e(v, b) - sum_j log(1 + exp(c_j + (v W)_j))
+    F(v+) - F(v-),    F(v) = e(v, a) - sum_j log(1 + exp(d_j + (v W)_j))
 
 with v+ from the data and v- from a Gibbs chain drawn without gradients. Its gradient is the update
 of contrastive divergence (CD-k, the chain starts at the data) or of persistent contrastive
 divergence (Tieleman 2008, the chain goes on from the step before): nearly the gradient of -log p.
-Departures: Gaussian visible units share one learnt sigma; the penalty that pulls the mean activity
-of each hidden unit to a target (Lee et al. 2008) reaches all parameters, not c alone.
+Departures: the units are centred unless asked otherwise, which bears higher learning rates; Gaussian
+visible units share one learnt sigma; the penalty that pulls the mean activity of each hidden unit to
+a target (Lee et al. 2008) reaches all parameters, not c alone.
 """
 
 from __future__ import annotations
@@ -41,15 +42,16 @@ class Config:
     k: int = option(1, "Gibbs steps of the negative phase (CD-k, PCD-k).", min=1)
     persistent: bool = option(True, "Let the chains go on from step to step (PCD).")
     chains: int = option(100, "Persistent chains.", min=1)
-    optimizer: Literal["adam", "sgd"] = option("adam", "Adam, or SGD with momentum.")
-    momentum: float = option(0.5, "Momentum of SGD.", min=0, max=0.999)
+    centered: bool = option(True, "Centre the units (without: the textbook's update).")
+    optimizer: Literal["sgd", "adam"] = option("sgd", "SGD with momentum, or Adam.")
+    momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
     weight_decay: float = option(0.0, "Weight of |W|^2 / 2 in the loss.", min=0)
     sparsity: float = option(0.0, "Weight of the sparsity penalty.", min=0)
     sparsity_target: float = option(0.1, "Mean activity that it pulls to.", min=0, max=1)
 
 
 TRAINING = Training(
-    epochs=20, batch_size=100, lr=1e-3, lr_schedule="cosine", ema_decay=0.999, binarize="dynamic"
+    epochs=20, batch_size=100, lr=0.3, lr_schedule="cosine", ema_decay=0.999, binarize="dynamic"
 )
 
 
@@ -67,7 +69,7 @@ class RBM(GenerativeModel):
                 "Binary visible units need binary data.",
                 "Add --binarize dynamic, or take --visible gaussian.",
             )
-        self.units = Harmonium(data.n_pixels, config.hidden, gaussian)
+        self.units = Harmonium(data.n_pixels, config.hidden, gaussian, config.centered)
         if config.persistent:
             chain = torch.zeros(config.chains, config.hidden, dtype=torch.bool)
             self.register_buffer("chain", chain)
@@ -97,19 +99,14 @@ class RBM(GenerativeModel):
 
     @torch.no_grad()
     def start(self, images: Iterable[Tensor]) -> None:
-        """Set the visible biases to the base rates of `images`, batches (B, C, H, W)."""
-        units, n = self.units, 0
-        total, squares = torch.zeros_like(units.b), torch.zeros_like(units.b)
+        """Set biases and offsets to the base rates of `images`, batches (B, C, H, W)."""
+        n, total, squares = 0, torch.zeros_like(self.units.b), torch.zeros_like(self.units.b)
         for x in images:
             v = x.flatten(1)
             n, total, squares = n + len(v), total + v.sum(0), squares + v.square().sum(0)
-        if units.gaussian:
-            units.base_bias.copy_(total / n)
-            variance = (squares / n - (total / n).square()).mean()
-            units.log_sigma.copy_(0.5 * variance.clamp_min(1e-6).log())
-        else:  # half an image each of black and white: a constant pixel keeps a finite bias
-            units.base_bias.copy_(torch.logit((total + 0.5) / (n + 1)))
-        units.b.copy_(units.base_bias)
+        # Half an image each of black and white: a constant pixel keeps a finite bias.
+        mean = (total + 0.5) / (n + 1)
+        self.units.begin(mean, squares / n - (total / n).square())
 
     def updates(self) -> tuple[Update, ...]:
         """One update over the loss."""

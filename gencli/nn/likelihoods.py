@@ -115,7 +115,7 @@ class Bernoulli:
         return -F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
 
     def gradient(self, params: Tensor, x: Tensor) -> Tensor:
-        """x - sigma(a); see `Likelihood`."""
+        """That is x - sigma(a); see `Likelihood`."""
         return x.unsqueeze(-1) - params.sigmoid()
 
     def noise(self, u: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The running activation of NADE, and its gradients in memory for a few pixels instead of all.
 
-h_d = activation(c + sum_{i<d} x_i w_i), outputs_d = v_d . h_d + b_d: the sum gains a term per pixel.
+h_d = activation(c + sum_{i<d} x_i w_i), outputs_d = v_d . h_d + b_d: one more term per pixel.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def running_log_prob_sum(
 
     Keeping every h_d takes D times the memory of one, and a step would wait for nothing else. But
     the gradient of log p(x_d | x_{<d}) is known as soon as h_d is, so it is taken there and then,
-    and a handful of pixels' hidden units are all that is ever kept. With delta_d the gradient of the
-    sum inside h_d, that of w_i needs the later ones, sum_{d>i} delta_d: their total less the running
-    sum up to i.
+    and a handful of pixels' hidden units are all that is ever kept. With delta_d the gradient of
+    the sum inside h_d, that of w_i needs the later ones, sum_{d>i} delta_d: their total less the
+    running sum up to i.
 
     Arguments are those of `running_outputs`; x gets no gradient.
     """
@@ -111,7 +111,7 @@ class _RunningLogProbSum(torch.autograd.Function):
 
 
 def _fill_with_sums(sums: Tensor, a: Tensor, x: Tensor, w: Tensor) -> None:
-    """Write the sums (B, H) before each of K pixels x (K, B) into `sums`, that after them into `a`."""
+    """Write the sums (B, H) before each of the pixels x (K, B) to `sums`, the last one to `a`."""
     following = [*sums.unbind(0)[1:], a]
     sums[0].copy_(a)
     for now, x_i, w_i, then in zip(

@@ -223,8 +223,8 @@ def variational_bound(
     alpha_T, sigma_T = schedule.levels[T]
     variance_excess = sigma_T**2 - 1 - 2 * math.log(sigma_T)
     bound = (((alpha_T * x_0) ** 2 + variance_excess) / 2).sum((1, 2, 3))  # L_T
-    # One t of each n-th of 2..T by probability p: uniform in log SNR, where the terms are alike.
-    p = torch.log(snr[1:-1] / snr[2:]) if n < T - 1 else torch.ones(T - 1, dtype=torch.float64)
+    # One t of each n-th of 2..T by probability p: in proportion to the terms of unit Gaussian data.
+    p = snr[1:].log1p().diff().neg() if n < T - 1 else snr.new_ones(T - 1)
     p = p / p.sum()
     weights = (snr[1:-1] - snr[2:]) / (2 * n * p)
     offset = torch.rand(len(x_0), dtype=torch.float64)

@@ -38,7 +38,7 @@ def exact_log_p(model: DBN) -> Tensor:
     v, h = all_states(bottom.n_visible).double(), all_states(bottom.n_hidden).double()
     log_prior = -top.free_energy(h)
     log_prior = log_prior - torch.logsumexp(log_prior, 0)
-    field = h @ bottom.weight.T + bottom.b  # log p(v|h), spelt out
+    field = (h - 0.5) @ bottom.weight.T + bottom.b  # log p(v|h), spelt out
     log_p_v = v @ field.T - F.softplus(field).sum(1)
     return torch.logsumexp(log_p_v + log_prior, 1)
 
@@ -55,7 +55,7 @@ def test_bound_is_below_the_likelihood_and_many_samples_close_the_gap() -> None:
     v, h = all_states(6).double(), all_states(4).double()
     logits = bottom.up(v)
     log_q = logits @ h.T - F.softplus(logits).sum(1, keepdim=True)
-    field = h @ bottom.weight.T + bottom.b
+    field = (h - 0.5) @ bottom.weight.T + bottom.b
     log_p = v @ field.T - F.softplus(field).sum(1) - top.free_energy(h)
     log_p = log_p - torch.logsumexp(-top.free_energy(all_states(4).double()), 0)
     elbo = (log_q.exp() * (log_p - log_q)).sum(1)
@@ -85,8 +85,8 @@ def test_a_second_layer_with_the_first_ones_weights_leaves_the_model_as_it_was()
     model = random_dbn((4, 6))
     first, second = (layer.units for layer in model.layers)
     second.weight.copy_(first.weight.T)
-    second.b.copy_(first.c)
-    second.c.copy_(first.b)
+    second.b.copy_(first.c - first.m @ first.weight + 0.5 * second.weight.sum(1))
+    second.c.copy_(first.visible_bias + second.m @ second.weight)
     expected = F.log_softmax(-in_float64(first).free_energy(all_states(6).double()), 0)
     torch.testing.assert_close(exact_log_p(model), expected, atol=1e-6, rtol=0)
 

@@ -30,17 +30,20 @@ def random_rbm(data: DataInfo, hidden: int = 5, **options: object) -> RBM:
         for p in model.parameters():
             p.normal_(0, 0.7)
         model.units.base_bias.normal_()
+        if model.units.centered:
+            model.units.m.uniform_()
     return model
 
 
 def joint_energy(model: RBM, v: Tensor, h: Tensor) -> Tensor:
     """E(v, h) for every pair, (n_v, n_h), written out as in the paper."""
     units = model.units
-    if units.gaussian:
-        sigma = units.sigma
-        visible = ((v - units.b) ** 2).sum(1) / (2 * sigma**2)
-        return visible[:, None] - (h @ units.c)[None] - (v / sigma) @ units.weight @ h.T
-    return -(v @ units.b)[:, None] - (h @ units.c)[None] - v @ units.weight @ h.T
+    sigma = units.sigma if units.gaussian else 1.0
+    half = torch.full_like(units.c, 0.5 if units.centered else 0.0)
+    a = units.b - sigma * units.weight @ half
+    d = units.c - units.m @ units.weight / sigma
+    visible = ((v - a) ** 2).sum(1) / (2 * sigma**2) if units.gaussian else -v @ a
+    return visible[:, None] - (h @ d)[None] - (v / sigma) @ units.weight @ h.T
 
 
 @pytest.mark.parametrize("data", [BINARY, GREY])
@@ -72,11 +75,13 @@ def exact_log_z(model: RBM) -> float:
     if not units.gaussian:
         v = all_states(units.n_visible).double()
         return float(torch.logsumexp(-units.free_energy(v), 0))
-    # Integrating v out of exp(-E): a Gaussian around b + sigma W h.
-    field = units.b + units.sigma * h @ units.weight.T
-    gain = (field**2 - units.b**2).sum(1) / (2 * units.sigma**2)
+    # Integrating v out of exp(-E): a Gaussian around a + sigma W h.
+    a = units.b - 0.5 * units.sigma * units.weight.sum(1)
+    d = units.c - units.m @ units.weight / units.sigma
+    field = a + units.sigma * h @ units.weight.T
+    gain = (field**2 - a**2).sum(1) / (2 * units.sigma**2)
     volume = units.n_visible * (units.log_sigma + 0.5 * math.log(2 * math.pi))
-    return float(torch.logsumexp(h @ units.c + gain, 0) + volume)
+    return float(torch.logsumexp(h @ d + gain, 0) + volume)
 
 
 @pytest.mark.parametrize("data", [BINARY, GREY])
@@ -108,11 +113,13 @@ def test_log_partition_is_computed_once_for_each_state_of_the_weights() -> None:
     assert model.log_partition(20, 10)[0] != first[0]
 
 
+@pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("persistent", [False, True])
-def test_gradient_is_the_textbook_update(persistent: bool) -> None:
-    model = random_rbm(BINARY, persistent=persistent, k=3, chains=6)
+def test_gradient_is_the_textbook_update(persistent: bool, centered: bool) -> None:
+    model = random_rbm(BINARY, persistent=persistent, centered=centered, k=3, chains=6)
     v = torch.rand(8, 9).round()
     units = model.units
+    a, d = units.visible_bias.detach(), (units.c - units.m @ units.weight).detach()
     if persistent:
         model.chain.copy_(torch.rand(6, 5) < 0.5)
 
@@ -121,18 +128,21 @@ def test_gradient_is_the_textbook_update(persistent: bool) -> None:
         if persistent:
             h = model.chain.float()
         else:
-            logits = v @ units.weight + units.c
+            logits = v @ units.weight + d
             h = bernoulli(logits, torch.rand_like(logits))
         for _ in range(2):
             u = torch.rand(len(h), 14)
-            v_model = (u[:, :9] < torch.sigmoid(h @ units.weight.T + units.b)).float()
-            h = (u[:, 9:] < torch.sigmoid(v_model @ units.weight + units.c)).float()
-        v_model = (torch.rand(len(h), 9) < torch.sigmoid(h @ units.weight.T + units.b)).float()
-        p, p_model = (torch.sigmoid(u @ units.weight + units.c) for u in (v, v_model))
+            v_model = (u[:, :9] < torch.sigmoid(h @ units.weight.T + a)).float()
+            h = (u[:, 9:] < torch.sigmoid(v_model @ units.weight + d)).float()
+        v_model = (torch.rand(len(h), 9) < torch.sigmoid(h @ units.weight.T + a)).float()
+        p, p_model = (torch.sigmoid(u @ units.weight + d) for u in (v, v_model))
 
     torch.manual_seed(1)
     model.loss(Batch(v.view(-1, 1, 3, 3), None)).total.backward()
-    expected = v_model.T @ p_model / len(v_model) - v.T @ p / len(v)
+    # <(v - m)(h - l)> of the model less that of the data; offsets are zero in the textbook.
+    m, half = units.m, 0.5 if centered else 0.0
+    expected = (v_model - m).T @ (p_model - half) / len(v_model)
+    expected -= (v - m).T @ (p - half) / len(v)
     torch.testing.assert_close(units.weight.grad, expected)
     torch.testing.assert_close(units.b.grad, v_model.mean(0) - v.mean(0))
     torch.testing.assert_close(units.c.grad, p_model.mean(0) - p.mean(0))
@@ -210,6 +220,7 @@ def test_start_sets_the_biases_to_the_base_rates() -> None:
     torch.testing.assert_close(p[0], torch.full((3,), 3.5 / 11))
     torch.testing.assert_close(p[1:], torch.full((2, 3), 0.5 / 11))
     assert torch.equal(model.units.b, model.units.base_bias)
+    torch.testing.assert_close(model.units.m.view(3, 3), p)
 
     grey = RBM(Config(hidden=2), GREY)
     grey.stages()[0].start(iter([Batch(torch.rand(5000, 1, 3, 3), None)]))
@@ -231,7 +242,7 @@ def test_training_raises_the_likelihood_of_bars() -> None:
     model = RBM(Config(hidden=8, chains=200), BINARY)
     rows = torch.eye(3).view(3, 1, 3, 1).expand(3, 1, 3, 3).contiguous()
     model.start([rows])
-    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    optimizer = torch.optim.SGD(model.parameters(), 0.3)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, 1000)
     for _ in range(1000):
         optimizer.zero_grad()
