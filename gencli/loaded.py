@@ -88,13 +88,7 @@ class LoadedModel:
         **options: Any,
     ) -> Iterator[Tensor]:
         """What `sample` gives, batch by batch, on the CPU."""
-        allowed = self.sampling_options()
-        for name in options:
-            if name not in allowed:
-                raise UsageError(
-                    f"{self.run.model} has no sampling option --{name.replace('_', '-')}.",
-                    f"It takes: {', '.join(sorted(allowed)) or 'none of its own'}.",
-                )
+        options = self.given_options(**options)
         classes = self.labels_drawn(n, labels)
         if on_step is not None and self.shows_steps():
             options["on_step"] = on_step
@@ -128,6 +122,22 @@ class LoadedModel:
                 "There is no such class.", f"The classes are numbered 0 to {n_classes - 1}."
             )
         return classes.to(self.model.device)
+
+    def given_options(self, **options: Any) -> dict[str, Any]:
+        """The sampling options that are not None.
+
+        Raises:
+            UsageError: If the model does not take one of them.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        allowed = self.sampling_options()
+        for name in given:
+            if name not in allowed:
+                raise UsageError(
+                    f"{self.run.model} has no sampling option --{name.replace('_', '-')}.",
+                    f"It takes: {', '.join(sorted(allowed)) or 'none of its own'}.",
+                )
+        return given
 
     def shows_steps(self) -> bool:
         """Whether sampling goes in steps that can be watched."""

@@ -11,11 +11,15 @@ from gencli.cli.options import (
     BatchSize,
     Checkpoint,
     Device,
+    Guidance,
     Json,
     Quiet,
     Raw,
     RunArgument,
+    Sampler,
     Seed,
+    Steps,
+    Temperature,
     be_quiet,
 )
 from gencli.errors import UsageError
@@ -39,7 +43,7 @@ def evaluate(
         int | None, typer.Option("--n", "-n", help="Test images for the likelihood.", min=1)
     ] = None,
     k: Annotated[
-        int, typer.Option("--k", "-k", help="Importance samples per image in nll_estimate.", min=1)
+        int, typer.Option("--k", "-k", help="Importance samples per image in nll_estimate.", min=2)
     ] = 500,
     samples: Annotated[int, typer.Option(help="Samples drawn for their quality.", min=2)] = 10_000,
     chains: Annotated[
@@ -48,6 +52,10 @@ def evaluate(
     temperatures: Annotated[
         int | None, typer.Option(help="Its intermediate temperatures.", min=2)
     ] = None,
+    temperature: Temperature = None,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    guidance: Guidance = None,
     seed: Seed = 0,
     batch_size: BatchSize = None,
     checkpoint: Checkpoint = "last",
@@ -90,6 +98,9 @@ def evaluate(
         results = measure(
             model.model, images, split=split, n=n, k=k, n_samples=samples, metrics=wanted,
             seed=seed, batch_size=batch_size, n_chains=chains, n_temperatures=temperatures,
+            sampling=model.given_options(
+                temperature=temperature, steps=steps, sampler=sampler, guidance=guidance
+            ),
             progress=progress,
         )  # fmt: skip
     document: dict[str, Any] = {

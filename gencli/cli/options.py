@@ -32,6 +32,26 @@ Raw = Annotated[bool, typer.Option("--raw", help="The last weights, not their mo
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="GENCLI_DEVICE")
 ]
+SOME_MODELS = "Options of some models"
+Temperature = Annotated[
+    float | None, typer.Option(help="Below 1: safer, alike.", min=0, rich_help_panel=SOME_MODELS)
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        help="Steps of a diffusion sampler or a chain.", min=1, rich_help_panel=SOME_MODELS
+    ),
+]
+Sampler = Annotated[
+    str | None, typer.Option(help="Diffusion: ddpm, ddim or dpm++.", rich_help_panel=SOME_MODELS)
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        help="Conditional diffusion: 0 ignores the label, 1 is plain, more insists.",
+        rich_help_panel=SOME_MODELS,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Nothing on stderr but errors.")]
 

@@ -9,22 +9,25 @@ import typer
 
 from gencli.cli import console
 from gencli.cli.options import (
+    SOME_MODELS,
     BatchSize,
     Checkpoint,
     Device,
     Force,
+    Guidance,
     Out,
     Quiet,
     Raw,
     RunArgument,
+    Sampler,
     Seed,
+    Steps,
+    Temperature,
     announce,
     be_quiet,
     target,
 )
 from gencli.errors import UsageError
-
-PANEL = "Options of some models"
 
 
 def sample(
@@ -44,35 +47,24 @@ def sample(
     preview: Annotated[bool, typer.Option("--preview", help="Show a few in the terminal.")] = False,
     label: Annotated[
         int | None,
-        typer.Option(help="Class to draw; every class in turn by default.", rich_help_panel=PANEL),
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Below 1: safer, alike.", min=0, rich_help_panel=PANEL)
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Steps of a diffusion sampler or a chain.", min=1, rich_help_panel=PANEL),
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="Diffusion: ddpm, ddim or dpm++.", rich_help_panel=PANEL)
-    ] = None,
-    guidance: Annotated[
-        float | None,
         typer.Option(
-            help="Conditional diffusion: 0 ignores the label, 1 is plain, more insists.",
-            rich_help_panel=PANEL,
+            help="Class to draw; every class in turn by default.", rich_help_panel=SOME_MODELS
         ),
     ] = None,
+    temperature: Temperature = None,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    guidance: Guidance = None,
     complete: Annotated[
         str | None,
         typer.Option(
             help="Autoregressive: fill in these images, such as test:0..7 or a file.",
-            rich_help_panel=PANEL,
+            rich_help_panel=SOME_MODELS,
         ),
     ] = None,
     keep: Annotated[
         Literal["top", "bottom", "left", "right"],
-        typer.Option(help="With --complete: the half that is given.", rich_help_panel=PANEL),
+        typer.Option(help="With --complete: the half that is given.", rich_help_panel=SOME_MODELS),
     ] = "top",
     quiet: Quiet = False,
 ) -> None:
@@ -84,8 +76,9 @@ def sample(
     from gencli import loaded
 
     model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device=device)
-    given = {"temperature": temperature, "steps": steps, "sampler": sampler, "guidance": guidance}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = model.given_options(
+        temperature=temperature, steps=steps, sampler=sampler, guidance=guidance
+    )
     if complete is not None:
         from gencli.cli.completion import completion_sheet
 

@@ -122,11 +122,19 @@ class GenerativeModel(nn.Module):
     channels_last: ClassVar[bool] = False
     """Whether convolutions are faster here with the channels innermost in memory."""
 
+    importance_weighted: ClassVar[bool] = False
+    """Whether `log_prob_bound(x, k)` tends to log p(x) as k grows."""
+
     data: DataInfo
+
+    discrete_levels: int | None
+    """Values of a pixel under the likelihood: 2, 256 (which gives bits per dimension), or None
+    for a density."""
 
     def __init__(self, data: DataInfo) -> None:
         super().__init__()
         self.data = data
+        self.discrete_levels = 2 if data.binary else None
 
     @property
     def device(self) -> torch.device:

@@ -142,7 +142,7 @@ def _likelihoods(
     n_temperatures: int,
 ) -> dict[str, Metric]:
     model, found = subject.model, dict[str, Metric]()
-    levels = getattr(model, "discrete_levels", 2 if subject.data.info.binary else None)
+    levels = model.discrete_levels
     in_bits = levels == _EIGHT_BIT and "bits_per_dim" in wanted
     unit = _unit(subject.data.info, levels)
     if isinstance(model, HasLogProb) and ("nll" in wanted or in_bits):
@@ -154,7 +154,7 @@ def _likelihoods(
             "nll_bound", lambda x: -model.log_prob_bound(x), unit=unit, kind="bound", n=n
         )
     if "nll_estimate" in wanted or in_bits:
-        if isinstance(model, HasBound) and getattr(model, "importance_weighted", False):
+        if isinstance(model, HasBound) and model.importance_weighted:
             found["nll_estimate"] = _importance_sampled(subject, model, unit, n, k)
         elif isinstance(model, HasLogPartition):
             found["nll_estimate"] = _annealed(subject, model, unit, n, n_chains, n_temperatures)

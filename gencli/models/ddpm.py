@@ -157,7 +157,7 @@ class DDPM(GenerativeModel):
         it changes the spread of the draws, not their mean. From k = T - 1 on, none is left out.
         """
         return -variational_bound(
-            self.denoiser(), 2 * x - 1, self.schedule, k, self.discrete_levels
+            self.denoiser(), 2 * x - 1, self.schedule, k, 2 if self.data.binary else 256
         )
 
     def sample(

@@ -8,9 +8,9 @@ The loss is
 with v+ from the data and v- from a Gibbs chain drawn without gradients. Its gradient is the update
 of contrastive divergence (CD-k, the chain starts at the data) or of persistent contrastive
 divergence (Tieleman 2008, the chain goes on from the step before): nearly the gradient of -log p.
-Departures: the units are centred unless asked otherwise, which bears higher learning rates; Gaussian
-visible units share one learnt sigma; the penalty that pulls the mean activity of each hidden unit to
-a target (Lee et al. 2008) reaches all parameters, not c alone.
+Departures: the units are centred unless asked otherwise, which bears higher learning rates;
+Gaussian visible units share one learnt sigma; the penalty that pulls the mean activity of each
+hidden unit to a target (Lee et al. 2008) reaches all parameters, not c alone.
 """
 
 from __future__ import annotations
