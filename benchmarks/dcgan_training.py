@@ -94,9 +94,10 @@ def main() -> None:
     steps = str(arguments.steps)
     ours, theirs = alternate(
         lambda: gencli_train(
-            *("dcgan", "--data", "mnist", "--width", "256", "--d-width", "64", "--kernel", "5", "--hidden", "0"),
-            *("--batch-size", str(BATCH), "--val", "0", "--steps", steps, "--dropout", "0"),
-            *("--precision", arguments.precision, "--sample-every", "0"),
+            *("dcgan", "--data", "mnist", "--width", "256", "--d-width", "64", "--kernel", "5"),
+            *("--hidden", "0", "--dropout", "0", "--r1", "0", "--sample-every", "0"),
+            *("--batch-size", str(BATCH), "--val", "0", "--steps", steps),
+            *("--precision", arguments.precision),
         ),
         lambda: child(__file__, "--plain", "--steps", steps),
         arguments.pairs,

@@ -112,9 +112,7 @@ class Discriminator(nn.Module):
         if network == "mlp":
             self.features, n_features = _downward_mlp(width, data, dropout)
         else:
-            self.features, n_features = _downward_convolutions(
-                width, data, kernel, hidden, dropout
-            )
+            self.features, n_features = _downward_convolutions(width, data, kernel, hidden, dropout)
         self.head = nn.Linear(n_features, 1)
         self.embedding = nn.Embedding(n_classes, n_features) if n_classes else None
         if spectral:

@@ -27,7 +27,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> the same."""
         h = F.relu(self.conv(F.relu(self.reduce(F.relu(x)))))
-        return x + self.expand(F.dropout(h, self.dropout, self.training))
+        out: Tensor = x + self.expand(F.dropout(h, self.dropout, self.training))
+        return out
 
 
 class ResidualStack(nn.Module):

@@ -35,7 +35,7 @@ def running_outputs(
     a = c.expand(len(x), -1)
     chunks = []
     for x_chunk, w_chunk, v_chunk in zip(
-        x.t().unsqueeze(2).split(CHUNK), w.split(CHUNK), v.split(CHUNK), strict=True
+        *(torch.split(t, CHUNK) for t in (x.t().unsqueeze(2), w, v)), strict=True
     ):
         sums = []
         for x_i, w_i in zip(x_chunk.unbind(0), w_chunk.unbind(0), strict=True):
@@ -61,7 +61,7 @@ def running_log_prob_sum(
 
     Arguments are those of `running_outputs`; x gets no gradient.
     """
-    total: Tensor = _RunningLogProbSum.apply(x, w, c, v, b, activation, likelihood)  # type: ignore[no-untyped-call]
+    total: Tensor = _RunningLogProbSum.apply(x, w, c, v, b, activation, likelihood)
     return total
 
 
@@ -105,7 +105,7 @@ class _RunningLogProbSum(torch.autograd.Function):
         return likelihood.log_prob(torch.cat(outputs), pixels).sum()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         return None, *(grads[0] * gradient for gradient in ctx.saved_tensors), None, None
 
