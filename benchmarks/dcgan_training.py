@@ -1,7 +1,7 @@
 """Training a DCGAN on MNIST at batch 256: gencli against the textbook loop.
 
 The generator is a dense layer to 7x7x256 and two 5x5 transposed convolutions of stride 2, the
-discriminator two 5x5 convolutions of stride 2 (64 and 128 channels). The plain program uses
+discriminator three 5x5 convolutions of stride 2 (64, 128 and 256 channels). The plain program uses
 torchvision's transforms, a DataLoader, fp32, separate passes over real and made images, and
 `loss.item()` in each step. Each runs in a process of its own, in alternation.
 
@@ -23,9 +23,10 @@ from vae_training import TextbookMNIST
 
 BATCH, LATENT = 256, 64
 GENERATOR = LATENT * 7 * 7 * 256 + 7 * 7 * 256 * 128 * 25 + 14 * 14 * 128 * 1 * 25
-DISCRIMINATOR = 14 * 14 * 64 * 1 * 25 + 7 * 7 * 128 * 64 * 25 + 7 * 7 * 128
-# D's step: G forward, D forward and backward on two images. G's: both, forward and backward.
-PER_IMAGE = 1 * GENERATOR + 2 * 3 * DISCRIMINATOR + 3 * GENERATOR + 2 * DISCRIMINATOR
+DISCRIMINATOR = 14 * 14 * 64 * 1 * 25 + 7 * 7 * 128 * 64 * 25 + 4 * 4 * 256 * 128 * 25 + 4 * 4 * 256
+# D's update: forward and backward on a real and a made image. G's: forward and backward through G,
+# forward through D and back to its input.
+PER_IMAGE = 2 * 3 * DISCRIMINATOR + 3 * GENERATOR + 2 * DISCRIMINATOR
 
 
 def networks() -> tuple[nn.Sequential, nn.Sequential]:
@@ -44,10 +45,14 @@ def networks() -> tuple[nn.Sequential, nn.Sequential]:
     discriminator = nn.Sequential(
         nn.Conv2d(1, 64, 5, 2, 2),
         nn.LeakyReLU(0.2),
-        nn.Conv2d(64, 128, 5, 2, 2),
+        nn.Conv2d(64, 128, 5, 2, 2, bias=False),
+        nn.BatchNorm2d(128),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(128, 256, 5, 2, 2, bias=False),
+        nn.BatchNorm2d(256),
         nn.LeakyReLU(0.2),
         nn.Flatten(),
-        nn.Linear(7 * 7 * 128, 1),
+        nn.Linear(4 * 4 * 256, 1),
     )
     return generator, discriminator
 
@@ -95,7 +100,7 @@ def main() -> None:
     ours, theirs = alternate(
         lambda: gencli_train(
             *("dcgan", "--data", "mnist", "--width", "256", "--d-width", "64", "--kernel", "5"),
-            *("--hidden", "0", "--dropout", "0", "--r1", "0", "--sample-every", "0"),
+            *("--dropout", "0", "--r1", "0", "--sample-every", "0"),
             *("--batch-size", str(BATCH), "--val", "0", "--steps", steps),
             *("--precision", arguments.precision),
         ),

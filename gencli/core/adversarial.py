@@ -25,6 +25,7 @@ def two_players(
     d_steps: int = 1,
     optimizer: Optimizer | None = None,
     d_lr_scale: float = 1.0,
+    apart: bool = False,
     penalty: Penalty | None = None,
     after: Callable[[], None] | None = None,
     output: Callable[[Tensor], Tensor] | None = None,
@@ -43,6 +44,8 @@ def two_players(
         d_steps: Updates of the discriminator per update of the generator.
         optimizer: Of both; Adam with the usual betas of GANs, (0.5, 0.999), unless given.
         d_lr_scale: The discriminator's learning rate relative to the generator's.
+        apart: Whether the discriminator sees real and made images in batches of their own, which
+            its batch normalisation, if any, asks for; otherwise one pass is faster.
         penalty: Added to the discriminator's loss.
         after: Called after each update of the discriminator (weight clipping).
         output: Logits -> D(x) for the logged means of D over real and made images; None logs the
@@ -63,12 +66,16 @@ def two_players(
         fake = make(batch)
         made[:] = [(fake, batch.labels)]
         fake = fake.detach()
-        labels = None if batch.labels is None else batch.labels.repeat(2)
-        both = discriminator(torch.cat([batch.images, fake]), labels)
-        d_real, d_fake = both.chunk(2)
+        if apart:
+            d_real = discriminator(batch.images, batch.labels)
+            d_fake = discriminator(fake, batch.labels)
+        else:
+            labels = None if batch.labels is None else batch.labels.repeat(2)
+            d_real, d_fake = discriminator(torch.cat([batch.images, fake]), labels).chunk(2)
         loss = discriminator_loss(d_real, d_fake)
-        shown = both.detach() if output is None else output(both.detach())
-        d_x, d_gz = shown.chunk(2)
+        d_x, d_gz = d_real.detach(), d_fake.detach()
+        if output is not None:
+            d_x, d_gz = output(d_x), output(d_gz)
         metrics = {"d_real": d_x.mean(), "d_fake": d_gz.mean()}
         if penalty is not None:
             extra = penalty(batch, fake)

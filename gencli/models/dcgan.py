@@ -6,8 +6,8 @@ The game of the GAN (Goodfellow et al. 2014, arXiv:1406.2661),
 
 between convolutional networks: G goes up from a small map by transposed convolutions of stride 2
 with batch normalisation, D comes down by strided convolutions. Departures: 4x4 kernels (5x5 in the
-paper, `--kernel 5` here) because they divide evenly into the stride; no batch normalisation in D;
-fewer channels; and images are drawn from a moving average of G's weights.
+paper, `--kernel 5` here) because they divide evenly into the stride, fewer channels, and images are
+drawn from a moving average of G's weights.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class Config:
     d_width: int = option(
         32, "Channels of D's largest map, doubled whenever the sides halve.", min=4
     )
-    hidden: int = option(
-        512, "Units of a dense layer at either network's smallest map; 0 for none.", min=0
-    )
+    batch_norm: bool = option(True, "Batch normalisation in D.")
     kernel: int = option(4, "Side of the convolutions' kernels.", min=4, max=5)
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)
     d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
@@ -66,13 +64,12 @@ class DCGAN(GenerativeModel):
         super().__init__(data)
         self.config = config
         self.generator = Generator(
-            "conv", config.latent_dim, config.width, data,
-            kernel=config.kernel, hidden=config.hidden,
-        )  # fmt: skip
+            "conv", config.latent_dim, config.width, data, kernel=config.kernel
+        )
         self.discriminator = Discriminator(
             "conv", config.d_width, data,
-            kernel=config.kernel, hidden=config.hidden, spectral=config.spectral_norm,
-            dropout=config.dropout,
+            kernel=config.kernel, spectral=config.spectral_norm, dropout=config.dropout,
+            batch_norm=config.batch_norm,
         )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:
@@ -87,6 +84,7 @@ class DCGAN(GenerativeModel):
             d_steps=self.config.d_steps,
             d_lr_scale=self.config.d_lr_scale,
             output=torch.sigmoid,
+            apart=self.config.batch_norm,
             penalty=penalty if self.config.r1 else None,
         )
 

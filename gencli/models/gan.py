@@ -6,8 +6,8 @@ trained against the other:
     D minimises -E log D(x) - E log(1 - D(G(z))),    G minimises -E log D(G(z))
 
 G's is the paper's second, non-saturating form. Both networks are multilayer perceptrons.
-Departures: rectifiers instead of maxout, batch normalisation in G, and images are drawn from a
-moving average of G's weights.
+Departures: rectifiers instead of maxout, batch normalisation in G, a small penalty on D's gradient
+at real images (R1, arXiv:1801.04406), and images are drawn from a moving average of G's weights.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class Config:
 
     latent_dim: int = option(64, "Dimensions of the latent space.", min=1)
     width: int = option(
-        256, "Units of G's first hidden layer, doubled in each of the next two.", min=1
+        128, "Units of G's first hidden layer, doubled in each of the next two.", min=1
     )
     d_width: int = option(
-        256, "Units of D's last hidden layer, doubled in each of the two before.", min=1
+        128, "Units of D's last hidden layer, doubled in each of the two before.", min=1
     )
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)
     d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
     label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
-    dropout: float = option(0.3, "Dropout in D.", min=0, max=0.9)
+    dropout: float = option(0.0, "Dropout in D.", min=0, max=0.9)
     spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
-    r1: float = option(0.0, "Weight of the penalty on D's gradient at real images.", min=0)
+    r1: float = option(0.2, "Weight of the penalty on D's gradient at real images.", min=0)
 
 
-TRAINING = Training(epochs=30, batch_size=128, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=30, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
 class GAN(GenerativeModel):

@@ -4,9 +4,8 @@ The convolutional ones follow Radford et al. 2015 (arXiv:1511.06434): a linear l
 4 to 8 pixels a side, and each transposed convolution of stride 2 doubles it; the discriminator
 comes back the same way by strided convolutions.
 
-The discriminators have no batch normalisation, so a batch of real images and one of made images go
-through in one pass; every layer can have unit spectral norm instead (Miyato et al. 2018,
-arXiv:1802.05957).
+Without batch normalisation in the discriminator, real and made images go through it in one pass;
+every layer can have unit spectral norm instead (Miyato et al. 2018, arXiv:1802.05957).
 """
 
 from __future__ import annotations
@@ -56,13 +55,12 @@ class Generator(nn.Module):
             first of three hidden layers (doubled at every layer).
         data: What images to make.
         kernel: Side of the transposed convolutions' kernels, 4 or 5.
-        hidden: Units of a dense layer before the smallest map; 0 for none.
         n_classes: 0 without labels.
     """
 
     def __init__(
         self, network: Network, latent_dim: int, width: int, data: DataInfo, *,
-        kernel: int = 4, hidden: int = 0, n_classes: int = 0,
+        kernel: int = 4, n_classes: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = nn.Embedding(n_classes, latent_dim) if n_classes else None
@@ -70,7 +68,7 @@ class Generator(nn.Module):
         if network == "mlp":
             self.layers = _upward_mlp(n_inputs, width, data)
         else:
-            self.layers = _upward_convolutions(n_inputs, width, data, kernel, hidden)
+            self.layers = _upward_convolutions(n_inputs, width, data, kernel)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, latent_dim) -> (B, C, H, W) in [0, 1].
@@ -97,22 +95,25 @@ class Discriminator(nn.Module):
             last of three hidden layers (doubled at every layer before).
         data: What images there are.
         kernel: Side of the convolutions' kernels, 4 or 5.
-        hidden: Units of a dense layer after the smallest map; 0 for none.
         n_classes: 0 without labels.
         spectral: Give every layer unit spectral norm.
         dropout: After every hidden layer.
+        batch_norm: After every convolution but the first. Real and made images must then come in
+            batches of their own.
     """
 
     def __init__(
         self, network: Network, width: int, data: DataInfo, *,
-        kernel: int = 4, hidden: int = 0, n_classes: int = 0, spectral: bool = False,
-        dropout: float = 0.0,
+        kernel: int = 4, n_classes: int = 0, spectral: bool = False, dropout: float = 0.0,
+        batch_norm: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         if network == "mlp":
             self.features, n_features = _downward_mlp(width, data, dropout)
         else:
-            self.features, n_features = _downward_convolutions(width, data, kernel, hidden, dropout)
+            self.features, n_features = _downward_convolutions(
+                width, data, kernel, dropout, batch_norm=batch_norm
+            )
         self.head = nn.Linear(n_features, 1)
         self.embedding = nn.Embedding(n_classes, n_features) if n_classes else None
         if spectral:
@@ -140,16 +141,11 @@ class _ToMap(nn.Module):
         return x.view(-1, *self.shape).permute(0, 3, 1, 2)
 
 
-def _upward_convolutions(
-    n_inputs: int, width: int, data: DataInfo, kernel: int, hidden: int
-) -> nn.Sequential:
+def _upward_convolutions(n_inputs: int, width: int, data: DataInfo, kernel: int) -> nn.Sequential:
     n, h, w = base_map(data)
     channels = [max(width >> i, min(width, 16)) for i in range(n)]
-    layers: list[nn.Module] = []
-    if hidden:
-        layers = [nn.Linear(n_inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
-    layers += [
-        nn.Linear(hidden or n_inputs, width * h * w, bias=False),
+    layers: list[nn.Module] = [
+        nn.Linear(n_inputs, width * h * w, bias=False),
         _ToMap(width, h, w),
         nn.BatchNorm2d(width),
         nn.ReLU(),
@@ -166,20 +162,22 @@ def _doubling(n_in: int, n_out: int, kernel: int, *, bias: bool) -> nn.Module:
 
 
 def _downward_convolutions(
-    width: int, data: DataInfo, kernel: int, hidden: int, dropout: float
+    width: int, data: DataInfo, kernel: int, dropout: float, *, batch_norm: bool
 ) -> tuple[nn.Sequential, int]:
     n, h, w = base_map(data)
+    if max(h, w) > 4:  # one more halving: the last layer must see the whole image
+        n, h, w = n + 1, h // 2, w // 2
     channels = [data.channels, *(width << i for i in range(n))]
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(channels):
-        layers.append(nn.Conv2d(n_in, n_out, kernel, stride=2, padding=(kernel - 1) // 2))
+        norm = batch_norm and bool(layers)  # not in the first layer, as in the paper
+        layers.append(nn.Conv2d(n_in, n_out, kernel, 2, (kernel - 1) // 2, bias=not norm))
+        layers += [nn.BatchNorm2d(n_out)] if norm else []
         layers += [nn.LeakyReLU(0.2), nn.Dropout(dropout)] if dropout else [nn.LeakyReLU(0.2)]
-    layers.append(nn.Flatten())
-    if not hidden:
-        return nn.Sequential(*layers), channels[-1] * h * w
-    layers += [nn.Linear(channels[-1] * h * w, hidden), nn.LeakyReLU(0.2)]
-    layers += [nn.Dropout(dropout)] if dropout else []
-    return nn.Sequential(*layers), hidden
+    with torch.no_grad():
+        features = nn.Sequential(*layers, nn.Flatten()).eval()
+        n_features = features(torch.zeros(1, *data.shape)).shape[1]
+    return features.train(), n_features
 
 
 def _upward_mlp(n_inputs: int, width: int, data: DataInfo) -> nn.Sequential:

@@ -148,6 +148,8 @@ class Harmonium(nn.Module):
         The path is that of Salakhutdinov and Murray 2008, whose densities at beta are
 
             log f_beta(v) = -(1 - beta) e(v, base) - beta e(v, a) + sum_j log(1 + exp(beta up(v)_j))
+
+        with beta = 1 - (1 - t)^2: ever smaller steps towards the model, where chains mix least.
         """
         rest = self.c.new_zeros(n_chains, self.n_hidden)
         uniform = uniform_like(rest)
@@ -158,11 +160,13 @@ class Harmonium(nn.Module):
                 kept[:] = [(v, self.up(v))]
             return kept[0][1]
 
-        def log_f(v: Tensor, beta: float) -> Tensor:
+        def log_f(v: Tensor, t: float) -> Tensor:
+            beta = 1 - (1 - t) ** 2
             base, own = self.visible_energy(v, self.base_bias), self.visible_energy(v, a)
             return F.softplus(beta * up(v)).sum(1) - (1 - beta) * base - beta * own
 
-        def transition(v: Tensor, beta: float) -> Tensor:
+        def transition(v: Tensor, t: float) -> Tensor:
+            beta = 1 - (1 - t) ** 2
             h = bernoulli(beta * up(v), uniform(self.n_hidden))
             return self.draw_visible(h, uniform(self.n_visible), beta)
 

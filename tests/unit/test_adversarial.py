@@ -43,7 +43,7 @@ def test_networks_fit_the_data(network: str, channels: int, h: int, w: int, kern
 
 def test_dcgan_reaches_the_size_of_the_benchmark():
     """A dense 7x7x256 map and two 5x5 transposed convolutions."""
-    config = dcgan.Config(width=256, kernel=5, hidden=0)
+    config = dcgan.Config(width=256, kernel=5)
     layers = dcgan.DCGAN(config, DataInfo(1, 28, 28)).generator.layers
     up = [m for m in layers if isinstance(m, nn.ConvTranspose2d)]
     assert layers[0].out_features == 7 * 7 * 256
@@ -136,8 +136,7 @@ def test_the_game_is_won_by_imitation(module):
     """Images bright on the left or on the right: the generator learns both kinds."""
     torch.manual_seed(0)
     model_class = {gan: gan.GAN, dcgan: dcgan.DCGAN}[module]
-    smaller = {gan: {}, dcgan: {"hidden": 0}}[module]
-    config = module.Config(latent_dim=4, width=16, d_width=8, **smaller)
+    config = module.Config(latent_dim=4, width=16, d_width=8)
     model = model_class(config, DataInfo(1, 8, 8)).train()
     updates = model.updates()
     optimizers = [torch.optim.Adam(u.parameters, 2e-3, betas=(0.5, 0.999)) for u in updates]
