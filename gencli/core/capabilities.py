@@ -55,6 +55,21 @@ class HasLogPartition(HasEnergy, Protocol):
 
 
 @runtime_checkable
+class HasAnnealedBound(HasBound, Protocol):
+    """The bound holds a normaliser that annealed importance sampling estimates."""
+
+    n_chains: int
+    """Of that annealing; to be set."""
+
+    n_temperatures: int
+    """Of that annealing; to be set."""
+
+    def log_partition(self, n_chains: int, n_temperatures: int) -> tuple[float, float]:
+        """(log Z, standard error), in nats; estimated once for each state of the weights."""
+        ...
+
+
+@runtime_checkable
 class HasLatent(Protocol):
     """Images are decoded from a latent space with a simple prior."""
 

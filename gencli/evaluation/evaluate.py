@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from gencli.core.capabilities import (
+    HasAnnealedBound,
     HasBound,
     HasEncoder,
     HasLabels,
@@ -145,17 +146,21 @@ def _likelihoods(
     levels = model.discrete_levels
     in_bits = levels == _EIGHT_BIT and "bits_per_dim" in wanted
     unit = _unit(subject.data.info, levels)
+    if isinstance(model, HasAnnealedBound):
+        model.n_chains, model.n_temperatures = n_chains, n_temperatures
     if isinstance(model, HasLogProb) and ("nll" in wanted or in_bits):
         found["nll"] = subject.mean(
             "nll", lambda x: -model.log_prob(x), unit=unit, kind="exact", n=n
         )
     if isinstance(model, HasBound) and ("nll_bound" in wanted or in_bits):
-        found["nll_bound"] = subject.mean(
+        bound = subject.mean(
             "nll_bound", lambda x: -model.log_prob_bound(x), unit=unit, kind="bound", n=n
         )
+        found["nll_bound"] = _with_annealing_error(bound, model)
     if "nll_estimate" in wanted or in_bits:
         if isinstance(model, HasBound) and model.importance_weighted:
-            found["nll_estimate"] = _importance_sampled(subject, model, unit, n, k)
+            estimate = _importance_sampled(subject, model, unit, n, k)
+            found["nll_estimate"] = _with_annealing_error(estimate, model)
         elif isinstance(model, HasLogPartition):
             found["nll_estimate"] = _annealed(subject, model, unit, n, n_chains, n_temperatures)
     if in_bits:
@@ -207,8 +212,20 @@ def _annealed(
     with subject.random("nll_estimate"):
         log_z, error = model.log_partition(n_chains, n_temperatures)
     subject.progress("log_partition", 1, 1)
-    both = None if energy.standard_error is None else math.hypot(energy.standard_error, error)
-    return replace(energy, value=energy.value + log_z, standard_error=both)
+    return _widened(replace(energy, value=energy.value + log_z), error)
+
+
+def _with_annealing_error(metric: Metric, model: GenerativeModel) -> Metric:
+    if not isinstance(model, HasAnnealedBound):
+        return metric
+    return _widened(metric, model.log_partition(model.n_chains, model.n_temperatures)[1])
+
+
+def _widened(metric: Metric, error: float) -> Metric:
+    """With another, independent error of the same figure."""
+    if metric.standard_error is None:
+        return metric
+    return replace(metric, standard_error=math.hypot(metric.standard_error, error))
 
 
 def _reconstruction(subject: Subject, n: int | None) -> dict[str, Metric]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -63,6 +63,8 @@ class DBN(GenerativeModel):
         n_temperatures: Likewise.
     """
 
+    importance_weighted: ClassVar[bool] = True
+
     depth: Tensor
 
     def __init__(self, config: Config, data: DataInfo) -> None:
@@ -76,6 +78,7 @@ class DBN(GenerativeModel):
             settings |= {"visible": "binary"}
             below = DataInfo(n_hidden, 1, 1, binarization="dynamic")
         self.layers = nn.ModuleList(layers)
+        self.discrete_levels = layers[0].discrete_levels
         self.register_buffer("depth", torch.tensor(1))  # layers whose turn has come
 
     def stack(self, depth: int | None = None) -> list[RBM]:

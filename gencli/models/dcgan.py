@@ -37,7 +37,7 @@ class Config:
 
     latent_dim: int = option(64, "Dimensions of the latent space.", min=1)
     width: int = option(
-        64, "Channels of G's smallest map, halved whenever the sides double.", min=4
+        128, "Channels of G's smallest map, halved whenever the sides double.", min=4
     )
     d_width: int = option(
         32, "Channels of D's largest map, doubled whenever the sides halve.", min=4
@@ -52,7 +52,7 @@ class Config:
     r1: float = option(0.0, "Weight of the penalty on D's gradient at real images.", min=0)
 
 
-TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=12, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
 class DCGAN(GenerativeModel):

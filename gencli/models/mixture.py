@@ -63,6 +63,7 @@ class Mixture(GenerativeModel):
                 "A mixture of Bernoullis needs binary data.",
                 "Add --binarize dynamic, or take --kind gaussian.",
             )
+        self.discrete_levels = None if self.gaussian else 2
         n, d = config.components, data.n_pixels
         self.log_weight = nn.Parameter(torch.full((n,), -math.log(n)))
         self.mean = nn.Parameter(0.25 + 0.5 * torch.rand(n, d))

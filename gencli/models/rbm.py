@@ -69,6 +69,7 @@ class RBM(GenerativeModel):
                 "Binary visible units need binary data.",
                 "Add --binarize dynamic, or take --visible gaussian.",
             )
+        self.discrete_levels = None if gaussian else 2
         self.units = Harmonium(data.n_pixels, config.hidden, gaussian, config.centered)
         if config.persistent:
             chain = torch.zeros(config.chains, config.hidden, dtype=torch.bool)

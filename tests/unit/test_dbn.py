@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gencli.core.model import Batch
+from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.evaluation.evaluate import evaluate
 from gencli.models.dbn import DBN, Config
 from gencli.sampling.generator import ImageGenerator
 from gencli.sampling.gibbs import in_float64
@@ -147,3 +149,21 @@ def test_grey_data_get_gaussian_units_in_the_first_layer_alone() -> None:
 def test_filters_are_the_first_layers(depth: int) -> None:
     model = random_dbn(depth=depth)
     assert model.filters().shape == (4, 1, 2, 3)
+
+
+def test_evaluate_sets_the_annealing_and_counts_its_error() -> None:
+    images = torch.randint(0, 2, (40, *DATA.shape), dtype=torch.uint8) * 255
+    split = Split(images, None)
+    data = ImageData("dots", DATA, split, split, split, fingerprint="")
+    model = random_dbn()
+    found = evaluate(
+        model, data, metrics={"nll_bound", "nll_estimate"}, k=100, n_chains=50, n_temperatures=20
+    )
+    assert (model.n_chains, model.n_temperatures) == (50, 20)
+    assert found["nll_bound"].kind == "bound"
+    assert found["nll_estimate"].value < found["nll_bound"].value
+    error = model.log_partition(50, 20)[1]
+    assert error > 0
+    for metric in found.values():
+        assert metric.standard_error is not None
+        assert metric.standard_error > error
