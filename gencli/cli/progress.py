@@ -32,16 +32,18 @@ def figures(metrics: Mapping[str, float]) -> str:
 
 
 class PlainReporter:
-    """A line every so often, and one at the end of the first and last epoch."""
+    """A line every so often, and one at the end."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + console.PLAIN_SECONDS / 2
+        self._shown = -1
 
     def show(self, progress: Progress) -> None:
         """Print a line when it is time to."""
         done = progress.step == progress.total_steps
-        if time.monotonic() < self._next and not done:
+        if progress.step == self._shown or (time.monotonic() < self._next and not done):
             return
+        self._shown = progress.step
         self._next = time.monotonic() + console.PLAIN_SECONDS
         of = f"/{progress.total_steps}" if progress.total_steps else ""
         console.message(

@@ -7,8 +7,9 @@ Images are noised, q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I), and a U-Net learn
 with target eps, or v = alpha_t eps - sigma_t x_0 (Salimans and Ho 2022, arXiv:2202.00512). With
 `--conditional`, classes are given to the U-Net and withheld at random in training, so that one
 network serves classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598). Departures: v and
-the cosine schedule (Nichol and Dhariwal 2021, arXiv:2102.09672) are the defaults; the times of a
-batch are evenly spread; sampling takes few steps of DPM-Solver++ (arXiv:2211.01095) by default.
+the cosine schedule (Nichol and Dhariwal 2021, arXiv:2102.09672) are the defaults, and so are a
+U-Net over patches of 2x2 pixels and 20 steps of DPM-Solver++ (Lu et al. 2022, arXiv:2211.01095);
+the times of a batch are evenly spread.
 """
 
 from __future__ import annotations
@@ -32,12 +33,10 @@ from gencli.sampling.generator import ImageGenerator
 class Config:
     """Options of `ddpm`."""
 
-    width: int = option(32, "Channels of the U-Net at its highest resolution.", min=8)
-    multipliers: tuple[int, ...] = option(
-        (1, 2, 2), "Channels of each resolution, in widths.", min=1
-    )
+    width: int = option(48, "Channels of the U-Net at its highest resolution.", min=8)
+    multipliers: tuple[int, ...] = option((1, 2), "Channels of each resolution, in widths.", min=1)
     blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
-    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
+    patch: int = option(2, "Side of the pixel patches folded into channels.", min=1)
     dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
     timesteps: int = option(1000, "Noise levels T.", min=2)
     schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
@@ -47,7 +46,7 @@ class Config:
 
 
 TRAINING = Training(
-    epochs=10, batch_size=64, lr=1e-3, lr_schedule="cosine", warmup=100, ema_decay=0.999
+    epochs=4, batch_size=64, lr=2e-3, lr_schedule="cosine", warmup=100, ema_decay=0.999
 )
 
 

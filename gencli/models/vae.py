@@ -44,7 +44,7 @@ class Config:
     dropout: float = option(0.0, "Dropout in the hidden layers.", min=0, max=0.9)
 
 
-TRAINING = Training(epochs=30, batch_size=128, lr=2e-3, lr_schedule="cosine")
+TRAINING = Training(epochs=20, batch_size=128, lr=2e-3, lr_schedule="cosine")
 
 
 _DISCRETISED = {

@@ -26,7 +26,7 @@ TINY: dict[str, dict[str, Any]] = {
     "wgan-gp": {"width": 8, "d_width": 8},
     "lsgan": {"width": 8, "d_width": 8},
     "cgan": {"width": 8, "d_width": 8},
-    "ddpm": {"width": 8, "multipliers": (1, 1, 1)},
+    "ddpm": {"width": 8},
     "rbm": {"hidden": 16, "chains": 8},
     "dbn": {"hidden": (16, 8), "chains": 8},
     "mixture": {"components": 5},

@@ -17,7 +17,7 @@ from gencli.sampling.diffusion import SAMPLERS
 from gencli.sampling.generator import ImageGenerator
 
 DATA = DataInfo(1, 8, 8, ("a", "b", "c"))
-SMALL = Config(width=8, multipliers=(1, 2), timesteps=50)
+SMALL = Config(width=8, multipliers=(1, 2), patch=1, timesteps=50)
 
 
 def make(data: DataInfo = DATA, **changes: object) -> DDPM:
