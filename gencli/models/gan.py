@@ -50,7 +50,7 @@ class Config:
     r1: float = option(0.2, "Weight of the penalty on D's gradient at real images.", min=0)
 
 
-TRAINING = Training(epochs=30, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
 class GAN(GenerativeModel):
