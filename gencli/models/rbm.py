@@ -3,7 +3,7 @@ r"""Restricted Boltzmann machine (Smolensky 1986; Hinton 2002, "Training product
 With the energy of `gencli.nn.harmonium`, summing out the hidden units leaves p(v) = exp(-F(v)) / Z.
 The loss is
 
-    F(v+) - F(v-),    F(v) = e(v, a) - sum_j log(1 + exp(d_j + (v W)_j))
+    F(v+) - F(v-),    F(v) = -b.v - sum_j log(1 + exp(c_j + (v W)_j))  (binary, not centred)
 
 with v+ from the data and v- from a Gibbs chain drawn without gradients. Its gradient is the update
 of contrastive divergence (CD-k, the chain starts at the data) or of persistent contrastive
@@ -111,7 +111,10 @@ class RBM(GenerativeModel):
 
     def updates(self) -> tuple[Update, ...]:
         """One update over the loss."""
-        optimizer = Optimizer(self.config.optimizer, momentum=self.config.momentum)
+        # Gaussian units have no bound: hidden units that follow the first principal component
+        # together overshoot at the learning rates of binary ones.
+        lr_scale = 0.1 if self.units.gaussian else 1.0
+        optimizer = Optimizer(self.config.optimizer, lr_scale, momentum=self.config.momentum)
         return (Update("cd", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
     def stages(self) -> tuple[Stage, ...]:

@@ -88,7 +88,7 @@ def test_a_second_layer_with_the_first_ones_weights_leaves_the_model_as_it_was()
     first, second = (layer.units for layer in model.layers)
     second.weight.copy_(first.weight.T)
     second.b.copy_(first.c - first.m @ first.weight + 0.5 * second.weight.sum(1))
-    second.c.copy_(first.visible_bias + second.m @ second.weight)
+    second.c.copy_(first.b - 0.5 * first.weight.sum(1) + second.m @ second.weight)
     expected = F.log_softmax(-in_float64(first).free_energy(all_states(6).double()), 0)
     torch.testing.assert_close(exact_log_p(model), expected, atol=1e-6, rtol=0)
 
@@ -119,7 +119,7 @@ def test_stages_train_one_layer_each_on_what_those_below_draw() -> None:
         seen = stage.prepare(x)
         assert seen.shape == ((32, 1, 2, 3), (32, 4, 1, 1), (32, 3, 1, 1))[i]
         assert seen.unique().tolist() == [0, 1]
-        assert torch.equal(model.layers[i].units.b, model.layers[i].units.base_bias)
+        assert torch.equal(model.layers[i].units.b, model.layers[i].units.base)
         (update,) = stage.updates
         assert set(update.parameters) == set(model.layers[i].parameters())
         loss = update.loss(Batch(seen, None))

@@ -29,7 +29,7 @@ def random_rbm(data: DataInfo, hidden: int = 5, **options: object) -> RBM:
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(0, 0.7)
-        model.units.base_bias.normal_()
+        model.units.base.normal_()
         if model.units.centered:
             model.units.m.uniform_()
     return model
@@ -38,12 +38,10 @@ def random_rbm(data: DataInfo, hidden: int = 5, **options: object) -> RBM:
 def joint_energy(model: RBM, v: Tensor, h: Tensor) -> Tensor:
     """E(v, h) for every pair, (n_v, n_h), written out as in the paper."""
     units = model.units
-    sigma = units.sigma if units.gaussian else 1.0
-    half = torch.full_like(units.c, 0.5 if units.centered else 0.0)
-    a = units.b - sigma * units.weight @ half
-    d = units.c - units.m @ units.weight / sigma
-    visible = ((v - a) ** 2).sum(1) / (2 * sigma**2) if units.gaussian else -v @ a
-    return visible[:, None] - (h @ d)[None] - (v / sigma) @ units.weight @ h.T
+    half = 0.5 if units.centered else 0.0
+    u = (v - units.m) / (units.log_sigma.exp() if units.gaussian else 1.0)
+    visible = ((u - units.b) ** 2).sum(1) / 2 if units.gaussian else -v @ units.b
+    return visible[:, None] - (units.c + u @ units.weight) @ (h - half).T
 
 
 @pytest.mark.parametrize("data", [BINARY, GREY])
@@ -75,13 +73,11 @@ def exact_log_z(model: RBM) -> float:
     if not units.gaussian:
         v = all_states(units.n_visible).double()
         return float(torch.logsumexp(-units.free_energy(v), 0))
-    # Integrating v out of exp(-E): a Gaussian around a + sigma W h.
-    a = units.b - 0.5 * units.sigma * units.weight.sum(1)
-    d = units.c - units.m @ units.weight / units.sigma
-    field = a + units.sigma * h @ units.weight.T
-    gain = (field**2 - a**2).sum(1) / (2 * units.sigma**2)
+    # Integrating v out of exp(-E): for each h a Gaussian of u around b + W (h - l).
+    field = units.b + (h - 0.5) @ units.weight.T
+    gain = (field**2 - units.b**2).sum(1) / 2
     volume = units.n_visible * (units.log_sigma + 0.5 * math.log(2 * math.pi))
-    return float(torch.logsumexp(h @ d + gain, 0) + volume)
+    return float(torch.logsumexp((h - 0.5) @ units.c + gain, 0) + volume)
 
 
 @pytest.mark.parametrize("data", [BINARY, GREY])
@@ -96,7 +92,7 @@ def test_log_partition_is_exact_without_couplings() -> None:
     model = random_rbm(BINARY)
     with torch.no_grad():
         model.units.weight.zero_()
-        model.units.b.copy_(model.units.base_bias)
+        model.units.b.copy_(model.units.base)
         model.units.c.zero_()
     estimate, standard_error = model.log_partition(2, 3)
     assert abs(estimate - exact_log_z(model)) < 1e-4
@@ -119,7 +115,9 @@ def test_gradient_is_the_textbook_update(persistent: bool, centered: bool) -> No
     model = random_rbm(BINARY, persistent=persistent, centered=centered, k=3, chains=6)
     v = torch.rand(8, 9).round()
     units = model.units
-    a, d = units.visible_bias.detach(), (units.c - units.m @ units.weight).detach()
+    m, half = units.m, 0.5 if centered else 0.0
+    a = (units.b - half * units.weight.sum(1)).detach()
+    d = (units.c - m @ units.weight).detach()
     if persistent:
         model.chain.copy_(torch.rand(6, 5) < 0.5)
 
@@ -140,7 +138,6 @@ def test_gradient_is_the_textbook_update(persistent: bool, centered: bool) -> No
     torch.manual_seed(1)
     model.loss(Batch(v.view(-1, 1, 3, 3), None)).total.backward()
     # <(v - m)(h - l)> of the model less that of the data; offsets are zero in the textbook.
-    m, half = units.m, 0.5 if centered else 0.0
     expected = (v_model - m).T @ (p_model - half) / len(v_model)
     expected -= (v - m).T @ (p - half) / len(v)
     torch.testing.assert_close(units.weight.grad, expected)
@@ -216,16 +213,17 @@ def test_start_sets_the_biases_to_the_base_rates() -> None:
     x[:3, :, 0] = 1
     model = RBM(Config(hidden=2), BINARY)
     model.stages()[0].start(iter([Batch(x[:4], None), Batch(x[4:], None)]))
-    p = model.units.base_bias.sigmoid().view(3, 3)
+    p = model.units.base.sigmoid().view(3, 3)
     torch.testing.assert_close(p[0], torch.full((3,), 3.5 / 11))
     torch.testing.assert_close(p[1:], torch.full((2, 3), 0.5 / 11))
-    assert torch.equal(model.units.b, model.units.base_bias)
+    assert torch.equal(model.units.b, model.units.base)
     torch.testing.assert_close(model.units.m.view(3, 3), p)
 
     grey = RBM(Config(hidden=2), GREY)
     grey.stages()[0].start(iter([Batch(torch.rand(5000, 1, 3, 3), None)]))
-    torch.testing.assert_close(grey.units.b, torch.full((9,), 0.5), atol=0.02, rtol=0)
-    assert abs(float(grey.units.sigma.detach()) - math.sqrt(1 / 12)) < 0.01
+    torch.testing.assert_close(grey.units.m, torch.full((9,), 0.5), atol=0.02, rtol=0)
+    assert not grey.units.b.any()
+    assert abs(float(grey.units.log_sigma.detach().exp()) - math.sqrt(1 / 12)) < 0.01
 
 
 def test_visible_units_follow_the_data_or_the_option() -> None:
