@@ -100,7 +100,7 @@ def main() -> None:
     ours, theirs = alternate(
         lambda: gencli_train(
             *("dcgan", "--data", "mnist", "--width", "256", "--d-width", "64", "--kernel", "5"),
-            *("--dropout", "0", "--r1", "0", "--sample-every", "0"),
+            *("--hidden", "0", "--sample-every", "0"),
             *("--batch-size", str(BATCH), "--val", "0", "--steps", steps),
             *("--precision", arguments.precision),
         ),

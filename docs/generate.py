@@ -144,8 +144,17 @@ def _models_page(specs: list[ModelSpec]) -> Iterator[str]:
         if spec.aliases:
             yield f"Also called {', '.join(f'`{alias}`' for alias in spec.aliases)}.\n"
         yield _docstring(spec.module) + "\n"
+        yield from _pictures(spec, {s.name for s in specs})
         yield table(("Option", "Takes", "Default", "Meaning"), map(_option, fields_of(config)))
         yield f"Of the common options, the defaults are `{_defaults(training)}`.\n"
+
+
+def _pictures(spec: ModelSpec, models: set[str]) -> Iterator[str]:
+    """Those in docs/images that are named MODEL or MODEL-SOMETHING."""
+    for path in sorted((DOCS / "images").glob(f"{spec.name}[.-]*")):
+        if path.stem == spec.name or path.stem not in models:
+            what = path.stem.removeprefix(spec.name).strip("-").replace("-", " ")
+            yield f"![{what or 'Samples'} of {spec.name}](images/{path.name})\n"
 
 
 def linked(text: str) -> str:

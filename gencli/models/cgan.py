@@ -42,12 +42,17 @@ class Config:
     d_width: int = option(
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
+    hidden: int = option(
+        512, "Units of the dense layer in each convolutional network; 0 for none.", min=0
+    )
+    batch_norm: bool = option(True, "Batch normalisation in D's convolutional network.")
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)
     label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
+    d_lr_scale: float = option(0.3, "D's learning rate relative to G's.", min=0)
     spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
 
 
-TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=20, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999)
 
 
 class CGAN(GenerativeModel):
@@ -65,11 +70,13 @@ class CGAN(GenerativeModel):
             )
         self.config = config
         self.generator = Generator(
-            config.network, config.latent_dim, config.width, data, n_classes=data.n_classes
-        )
+            config.network, config.latent_dim, config.width, data,
+            hidden=config.hidden, n_classes=data.n_classes,
+        )  # fmt: skip
         self.discriminator = Discriminator(
             config.network, config.d_width, data,
-            n_classes=data.n_classes, spectral=config.spectral_norm,
+            hidden=config.hidden, n_classes=data.n_classes,
+            spectral=config.spectral_norm, batch_norm=config.batch_norm,
         )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:
@@ -81,6 +88,8 @@ class CGAN(GenerativeModel):
             discriminator_loss=partial(cross_entropy, smoothing=self.config.label_smoothing),
             generator_loss=non_saturating,
             d_steps=self.config.d_steps,
+            d_lr_scale=self.config.d_lr_scale,
+            apart=self.discriminator.apart,
             output=torch.sigmoid,
         )
 

@@ -36,11 +36,16 @@ class Config:
     d_width: int = option(
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
+    hidden: int = option(
+        512, "Units of the dense layer in each convolutional network; 0 for none.", min=0
+    )
+    batch_norm: bool = option(True, "Batch normalisation in D's convolutional network.")
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)
+    d_lr_scale: float = option(0.3, "D's learning rate relative to G's.", min=0)
     spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
 
 
-TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=20, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999)
 
 
 def _discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -59,10 +64,13 @@ class LSGAN(GenerativeModel):
     def __init__(self, config: Config, data: DataInfo) -> None:
         super().__init__(data)
         self.config = config
-        self.generator = Generator(config.network, config.latent_dim, config.width, data)
-        self.discriminator = Discriminator(
-            config.network, config.d_width, data, spectral=config.spectral_norm
+        self.generator = Generator(
+            config.network, config.latent_dim, config.width, data, hidden=config.hidden
         )
+        self.discriminator = Discriminator(
+            config.network, config.d_width, data,
+            hidden=config.hidden, spectral=config.spectral_norm, batch_norm=config.batch_norm,
+        )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""
@@ -73,6 +81,8 @@ class LSGAN(GenerativeModel):
             discriminator_loss=_discriminator_loss,
             generator_loss=_generator_loss,
             d_steps=self.config.d_steps,
+            d_lr_scale=self.config.d_lr_scale,
+            apart=self.discriminator.apart,
         )
 
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:

@@ -8,7 +8,7 @@ the earth mover's distance between real and made images:
 Clipping every weight of f to [-c, c] after each update keeps f K-Lipschitz for some K; spectral
 normalisation (Miyato et al. 2018, arXiv:1802.05957) does it better and replaces clipping where it
 is asked for. f gets several updates on fresh images for each of G's, and RMSprop as in the paper.
-Departures: the networks are those of `dcgan` or `gan` (no batch normalisation in f), and images are
+Departures: the networks are those of `dcgan` or `gan`, and images are
 drawn from a moving average of G's weights.
 """
 
@@ -43,6 +43,10 @@ class Config:
     d_width: int = option(
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
+    hidden: int = option(
+        512, "Units of the dense layer in each convolutional network; 0 for none.", min=0
+    )
+    batch_norm: bool = option(True, "Batch normalisation in D's convolutional network.")
     d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
     clip: float = option(0.01, "The critic's weights stay within this of 0.", min=1e-6)
     spectral_norm: bool = option(False, "Unit spectral norm of the critic's layers, not clipping.")
@@ -59,10 +63,13 @@ class WGAN(GenerativeModel):
     def __init__(self, config: Config, data: DataInfo) -> None:
         super().__init__(data)
         self.config = config
-        self.generator = Generator(config.network, config.latent_dim, config.width, data)
-        self.discriminator = Discriminator(
-            config.network, config.d_width, data, spectral=config.spectral_norm
+        self.generator = Generator(
+            config.network, config.latent_dim, config.width, data, hidden=config.hidden
         )
+        self.discriminator = Discriminator(
+            config.network, config.d_width, data,
+            hidden=config.hidden, spectral=config.spectral_norm, batch_norm=config.batch_norm,
+        )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, clipped after each, then the generator's."""
@@ -73,6 +80,7 @@ class WGAN(GenerativeModel):
             discriminator_loss=wasserstein_critic_loss,
             generator_loss=wasserstein_generator_loss,
             d_steps=self.config.d_steps,
+            apart=self.discriminator.apart,
             optimizer=Optimizer("rmsprop"),
             after=None if self.config.spectral_norm else self._clip,
         )

@@ -41,6 +41,9 @@ class Config:
     d_width: int = option(
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
+    hidden: int = option(
+        512, "Units of the dense layer in each convolutional network; 0 for none.", min=0
+    )
     d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
     penalty: float = option(10.0, "Weight lambda of the gradient penalty.", min=0)
     spectral_norm: bool = option(False, "Give the critic's layers unit spectral norm.")
@@ -57,10 +60,13 @@ class WGANGP(GenerativeModel):
     def __init__(self, config: Config, data: DataInfo) -> None:
         super().__init__(data)
         self.config = config
-        self.generator = Generator(config.network, config.latent_dim, config.width, data)
-        self.discriminator = Discriminator(
-            config.network, config.d_width, data, spectral=config.spectral_norm
+        self.generator = Generator(
+            config.network, config.latent_dim, config.width, data, hidden=config.hidden
         )
+        self.discriminator = Discriminator(
+            config.network, config.d_width, data,
+            hidden=config.hidden, spectral=config.spectral_norm,
+        )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, then the generator's."""

@@ -2,7 +2,8 @@
 
 The convolutional ones follow Radford et al. 2015 (arXiv:1511.06434): a linear layer makes a map of
 4 to 8 pixels a side, and each transposed convolution of stride 2 doubles it; the discriminator
-comes back the same way by strided convolutions.
+comes back the same way by strided convolutions. A hidden dense layer in both, between the map and
+what is no image, is that of InfoGAN (Chen et al. 2016, arXiv:1606.03657).
 
 Without batch normalisation in the discriminator, real and made images go through it in one pass;
 every layer can have unit spectral norm instead (Miyato et al. 2018, arXiv:1802.05957).
@@ -55,12 +56,13 @@ class Generator(nn.Module):
             first of three hidden layers (doubled at every layer).
         data: What images to make.
         kernel: Side of the transposed convolutions' kernels, 4 or 5.
+        hidden: Units of a convolutional network's hidden dense layer; 0 for none.
         n_classes: 0 without labels.
     """
 
     def __init__(
         self, network: Network, latent_dim: int, width: int, data: DataInfo, *,
-        kernel: int = 4, n_classes: int = 0,
+        kernel: int = 4, hidden: int = 0, n_classes: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = nn.Embedding(n_classes, latent_dim) if n_classes else None
@@ -68,7 +70,7 @@ class Generator(nn.Module):
         if network == "mlp":
             self.layers = _upward_mlp(n_inputs, width, data)
         else:
-            self.layers = _upward_convolutions(n_inputs, width, data, kernel)
+            self.layers = _upward_convolutions(n_inputs, width, data, kernel, hidden)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, latent_dim) -> (B, C, H, W) in [0, 1].
@@ -95,24 +97,26 @@ class Discriminator(nn.Module):
             last of three hidden layers (doubled at every layer before).
         data: What images there are.
         kernel: Side of the convolutions' kernels, 4 or 5.
+        hidden: Units of a convolutional network's hidden dense layer; 0 for none.
         n_classes: 0 without labels.
         spectral: Give every layer unit spectral norm.
         dropout: After every hidden layer.
-        batch_norm: After every convolution but the first. Real and made images must then come in
-            batches of their own.
+        batch_norm: After every layer of a convolutional network but the first and the last. Real
+            and made images must then come in batches of their own (`apart`).
     """
 
     def __init__(
         self, network: Network, width: int, data: DataInfo, *,
-        kernel: int = 4, n_classes: int = 0, spectral: bool = False, dropout: float = 0.0,
-        batch_norm: bool = False,
+        kernel: int = 4, hidden: int = 0, n_classes: int = 0, spectral: bool = False,
+        dropout: float = 0.0, batch_norm: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.apart = batch_norm and network == "conv"
         if network == "mlp":
             self.features, n_features = _downward_mlp(width, data, dropout)
         else:
             self.features, n_features = _downward_convolutions(
-                width, data, kernel, dropout, batch_norm=batch_norm
+                width, data, kernel, hidden, dropout, batch_norm=batch_norm
             )
         self.head = nn.Linear(n_features, 1)
         self.embedding = nn.Embedding(n_classes, n_features) if n_classes else None
@@ -141,11 +145,16 @@ class _ToMap(nn.Module):
         return x.view(-1, *self.shape).permute(0, 3, 1, 2)
 
 
-def _upward_convolutions(n_inputs: int, width: int, data: DataInfo, kernel: int) -> nn.Sequential:
+def _upward_convolutions(
+    n_inputs: int, width: int, data: DataInfo, kernel: int, hidden: int
+) -> nn.Sequential:
     n, h, w = base_map(data)
     channels = [max(width >> i, min(width, 16)) for i in range(n)]
-    layers: list[nn.Module] = [
-        nn.Linear(n_inputs, width * h * w, bias=False),
+    layers: list[nn.Module] = []
+    if hidden:
+        layers += [nn.Linear(n_inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
+    layers += [
+        nn.Linear(hidden or n_inputs, width * h * w, bias=False),
         _ToMap(width, h, w),
         nn.BatchNorm2d(width),
         nn.ReLU(),
@@ -162,10 +171,10 @@ def _doubling(n_in: int, n_out: int, kernel: int, *, bias: bool) -> nn.Module:
 
 
 def _downward_convolutions(
-    width: int, data: DataInfo, kernel: int, dropout: float, *, batch_norm: bool
+    width: int, data: DataInfo, kernel: int, hidden: int, dropout: float, *, batch_norm: bool
 ) -> tuple[nn.Sequential, int]:
     n, h, w = base_map(data)
-    if max(h, w) > 4:  # one more halving: the last layer must see the whole image
+    if max(h, w) > 4 and not hidden:  # one more halving: some layer must see the whole image
         n, h, w = n + 1, h // 2, w // 2
     channels = [data.channels, *(width << i for i in range(n))]
     layers: list[nn.Module] = []
@@ -173,11 +182,19 @@ def _downward_convolutions(
         norm = batch_norm and bool(layers)  # not in the first layer, as in the paper
         layers.append(nn.Conv2d(n_in, n_out, kernel, 2, (kernel - 1) // 2, bias=not norm))
         layers += [nn.BatchNorm2d(n_out)] if norm else []
-        layers += [nn.LeakyReLU(0.2), nn.Dropout(dropout)] if dropout else [nn.LeakyReLU(0.2)]
+        layers += _activation(dropout)
+    layers.append(nn.Flatten())
     with torch.no_grad():
-        features = nn.Sequential(*layers, nn.Flatten()).eval()
-        n_features = features(torch.zeros(1, *data.shape)).shape[1]
-    return features.train(), n_features
+        n_features = nn.Sequential(*layers).eval()(torch.zeros(1, *data.shape)).shape[1]
+    if hidden:
+        layers.append(nn.Linear(n_features, hidden, bias=not batch_norm))
+        layers += [nn.BatchNorm1d(hidden)] if batch_norm else []
+        layers += _activation(dropout)
+    return nn.Sequential(*layers).train(), hidden or n_features
+
+
+def _activation(dropout: float) -> list[nn.Module]:
+    return [nn.LeakyReLU(0.2), nn.Dropout(dropout)] if dropout else [nn.LeakyReLU(0.2)]
 
 
 def _upward_mlp(n_inputs: int, width: int, data: DataInfo) -> nn.Sequential:
@@ -190,6 +207,5 @@ def _upward_mlp(n_inputs: int, width: int, data: DataInfo) -> nn.Sequential:
 def _downward_mlp(width: int, data: DataInfo, dropout: float) -> tuple[nn.Sequential, int]:
     layers: list[nn.Module] = [nn.Flatten()]
     for n_in, n_out in pairwise((data.n_pixels, 4 * width, 2 * width, width)):
-        layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(0.2)]
-        layers += [nn.Dropout(dropout)] if dropout else []
+        layers += [nn.Linear(n_in, n_out), *_activation(dropout)]
     return nn.Sequential(*layers), width

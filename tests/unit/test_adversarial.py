@@ -41,9 +41,21 @@ def test_networks_fit_the_data(network: str, channels: int, h: int, w: int, kern
     assert Discriminator(network, 4, data, kernel=kernel)(images).shape == (4,)
 
 
+@pytest.mark.parametrize(("hidden", "dense", "convolutions"), [(0, 1, 3), (8, 2, 2)])
+def test_a_hidden_dense_layer_stands_for_the_last_convolution(hidden, dense, convolutions):
+    """With 28 pixels a side, one of the two must see the whole image."""
+    network = Discriminator("conv", 4, DataInfo(1, 28, 28), hidden=hidden, batch_norm=True)
+    kinds = [type(m) for m in network.modules()]
+    assert (kinds.count(nn.Linear), kinds.count(nn.Conv2d)) == (dense, convolutions)
+    n_norms = kinds.count(nn.BatchNorm1d) + kinds.count(nn.BatchNorm2d)
+    assert n_norms == 2  # all but the first layer and the last
+    assert network.apart
+    assert network.head.in_features == (hidden or 3 * 3 * 16)
+
+
 def test_dcgan_reaches_the_size_of_the_benchmark():
     """A dense 7x7x256 map and two 5x5 transposed convolutions."""
-    config = dcgan.Config(width=256, kernel=5)
+    config = dcgan.Config(width=256, kernel=5, hidden=0)
     layers = dcgan.DCGAN(config, DataInfo(1, 28, 28)).generator.layers
     up = [m for m in layers if isinstance(m, nn.ConvTranspose2d)]
     assert layers[0].out_features == 7 * 7 * 256
@@ -136,7 +148,8 @@ def test_the_game_is_won_by_imitation(module):
     """Images bright on the left or on the right: the generator learns both kinds."""
     torch.manual_seed(0)
     model_class = {gan: gan.GAN, dcgan: dcgan.DCGAN}[module]
-    config = module.Config(latent_dim=4, width=16, d_width=8)
+    options = {} if module is gan else {"hidden": 0}  # two images are too few for dense layers
+    config = module.Config(latent_dim=4, width=16, d_width=8, d_lr_scale=1, **options)
     model = model_class(config, DataInfo(1, 8, 8)).train()
     updates = model.updates()
     optimizers = [torch.optim.Adam(u.parameters, 2e-3, betas=(0.5, 0.999)) for u in updates]
