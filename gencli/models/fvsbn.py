@@ -8,7 +8,7 @@ Papers: Frey, Hinton and Dayan 1996, "Does the wake-sleep algorithm produce good
 estimators?"; the protocol is that of Larochelle and Murray 2011, "The Neural Autoregressive
 Distribution Estimator".
 
-Departures: Adam, or momentum in gradient descent; for 8-bit pixels each regression gives the
+Departures: Adam instead of plain gradient descent; for 8-bit pixels each regression gives the
 parameters of a mixture of discretised logistics (arXiv:1701.05517) or of a softmax.
 """
 
@@ -38,8 +38,7 @@ class Config:
         "auto", "Distribution of an 8-bit pixel; auto is logistic. Binary pixels are Bernoulli"
     )
     components: int = option(5, "Components of the logistic mixture", min=1)
-    optimizer: Literal["adamw", "sgd"] = option("adamw", "AdamW, or SGD with momentum 0.9")
-    weight_decay: float = option(0.0, "Weight decay of the optimizer", min=0)
+    weight_decay: float = option(0.0, "Weight of |W|^2 / 2 in the loss", min=0)
 
 
 TRAINING = Training(epochs=20, batch_size=100, lr=1e-3, binarize="dynamic")
@@ -73,10 +72,8 @@ class FVSBN(GenerativeModel):
         return Loss(-self.log_prob(batch.images).mean())
 
     def updates(self) -> tuple[Update, ...]:
-        """One, by AdamW or SGD, with weight decay."""
-        config = self.config
-        momentum = 0.9 if config.optimizer == "sgd" else 0.0
-        optimizer = Optimizer(config.optimizer, momentum=momentum, weight_decay=config.weight_decay)
+        """One, by Adam; the weights have a Gaussian prior if there is weight decay."""
+        optimizer = Optimizer("adam", weight_decay=self.config.weight_decay)
         return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
     def cached_conditional(self, n: int) -> Conditional:

@@ -5,6 +5,10 @@ evidence lower bound, with beta = 1 unless asked otherwise (beta-VAE, Higgins et
 
     log p(x) >= E_q[log p(x|z)] - beta KL(q(z|x) || N(0, I))
 
+The weight of the KL term can rise from 0 in the first steps, so that fewer latents are given up
+before they are of use (Sonderby et al. 2016, arXiv:1602.02282), and hidden units can be gated
+(Dauphin et al. 2016, arXiv:1612.08083), both as in Tomczak and Welling 2017 (arXiv:1705.07120).
+
 The likelihood p(x|z) follows the data: Bernoulli for grey and binary images (a grey level is taken
 as the probability of ink, so on grey data the bound is a cross-entropy), a discretised logistic
 with one learnt scale per channel for colour (Kingma et al. 2016, arXiv:1606.04934);
@@ -22,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.core.model import Batch, GenerativeModel, Loss
+from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.likelihoods import discretized_logistic_log_prob, discretized_normal_log_prob
 from gencli.options import Training, option
@@ -37,7 +41,11 @@ class Config:
     hidden: tuple[int, ...] = option(
         (512, 256), "Widths of the encoder's hidden layers; the decoder mirrors them.", min=1
     )
+    activation: Literal["relu", "gated"] = option(
+        "relu", "Hidden units: rectified, or linear times a logistic gate."
+    )
     beta: float = option(1.0, "Weight of the KL term.", min=0)
+    kl_warmup: int = option(0, "Steps in which the KL term's weight rises from 0 to beta.", min=0)
     likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"] = option(
         "auto", "p(x|z); auto is Bernoulli for grey and binary images, logistic for colour."
     )
@@ -53,12 +61,15 @@ _DISCRETISED = {
 }
 
 
-def _mlp(widths: tuple[int, ...], dropout: float) -> nn.Sequential:
+def _mlp(widths: tuple[int, ...], config: Config) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-        if dropout:
-            layers.append(nn.Dropout(dropout))
+        if config.activation == "gated":
+            layers += [nn.Linear(n_in, 2 * n_out), nn.GLU()]
+        else:
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        if config.dropout:
+            layers.append(nn.Dropout(config.dropout))
     return nn.Sequential(*layers)
 
 
@@ -66,6 +77,8 @@ class VAE(GenerativeModel):
     """Multilayer-perceptron VAE with one stochastic layer."""
 
     importance_weighted = True
+
+    n_updates: Tensor
 
     def __init__(self, config: Config, data: DataInfo) -> None:
         super().__init__(data)
@@ -75,12 +88,13 @@ class VAE(GenerativeModel):
             self.likelihood = "bernoulli" if data.binary or data.channels == 1 else "logistic"
         self.discrete_levels = 2 if self.likelihood == "bernoulli" else 256
         d, z = data.n_pixels, config.latent_dim
-        self.encoder = _mlp((d, *config.hidden), config.dropout)
+        self.encoder = _mlp((d, *config.hidden), config)
         self.to_posterior = nn.Linear(config.hidden[-1], 2 * z)
-        self.decoder = _mlp((z, *reversed(config.hidden)), config.dropout)
+        self.decoder = _mlp((z, *reversed(config.hidden)), config)
         self.to_pixels = nn.Linear(config.hidden[0], d)
         if self.likelihood != "bernoulli":
             self.log_scale = nn.Parameter(torch.full((data.channels, 1, 1), math.log(0.1)))
+        self.register_buffer("n_updates", torch.zeros((), dtype=torch.long))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (B, latent_dim)."""
@@ -97,12 +111,23 @@ class VAE(GenerativeModel):
         return log_p.sum((-3, -2, -1))
 
     def loss(self, batch: Batch) -> Loss:
-        """The negative ELBO, in nats per image."""
+        """The negative ELBO, in nats per image, its KL term weighted by `beta` after warm-up."""
         mu, log_var = self.posterior(batch.images)
         z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
         kl = -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(1).mean()
         distortion = -self.log_likelihood(batch.images, z).mean()
-        return Loss(distortion + self.config.beta * kl, distortion=distortion, kl=kl)
+        rate = self.config.beta * kl
+        if self.config.kl_warmup:
+            rate = rate * (self.n_updates / self.config.kl_warmup).clamp(max=1)
+        return Loss(distortion + rate, distortion=distortion, kl=kl)
+
+    def updates(self) -> tuple[Update, ...]:
+        """One, which counts itself for the warm-up."""
+        parameters = tuple(self.parameters())
+        return (Update("model", self.loss, parameters, Optimizer(), after=self._count, ema=True),)
+
+    def _count(self) -> None:
+        self.n_updates += 1
 
     def log_prob_bound(self, x: Tensor, k: int = 1) -> Tensor:
         """The ELBO (k = 1, KL in closed form) or the importance-weighted bound, (B,) nats.
