@@ -261,3 +261,34 @@ def test_raster_puts_the_channels_of_a_pixel_side_by_side() -> None:
 def test_what_does_not_fit_is_a_usage_error(build: Callable[[], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build()
+
+
+def test_fvsbn_pays_for_its_weights_but_not_for_masked_ones():
+    torch.manual_seed(0)
+    data = DataInfo(1, 3, 3, binarization="static")
+    model = fvsbn.FVSBN(fvsbn.Config(l1=0.5), data)
+    with torch.no_grad():
+        model.weight[:, 0] = torch.randn(9, 9).tril(-1)
+    x = (torch.rand(4, 1, 3, 3) < 0.5).float()
+    loss = model.loss(Batch(x, None))
+    torch.testing.assert_close(loss.metrics["nll"], -model.log_prob(x).mean())
+    loss.total.backward()
+    gradient = torch.autograd.grad(-model.log_prob(x).mean(), model.weight)[0]
+    torch.testing.assert_close(model.weight.grad - gradient, 0.5 * model.weight.sign())
+    later = torch.ones(9, 9).triu().bool()
+    assert not model.weight.grad.transpose(0, 1)[:, later].any()
+
+
+@pytest.mark.parametrize("data", [BINARY, COLOR], ids=_id)
+def test_fvsbn_is_smooth_when_adjacent_pixels_have_the_same_weights(data: DataInfo) -> None:
+    model = randomised(BUILDS["fvsbn"](data))
+    c, h, w = data.shape
+    pixels = list(itertools.product(range(h), range(w), range(c)))
+    offset = torch.tensor([[(d[0] - i[0]) * 2 * w + d[1] - i[1] for i in pixels] for d in pixels])
+    weight = torch.randn(2 * h * 2 * w).double()[offset].unsqueeze(1)
+    model.weight.copy_(weight.expand_as(model.weight))
+    assert float(model.roughness()) == 0
+    model.weight[-1, 0, 0] += 3  # of the last pixel from the first, which nothing is one short of
+    assert float(model.roughness()) == 0
+    model.weight[-1, 0, -1] += 3  # of itself: differs from the pixel to the left and the one above
+    assert float(model.roughness()) == pytest.approx(2 * 9 / 2)
