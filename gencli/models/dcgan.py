@@ -27,11 +27,11 @@ from gencli.core.adversarial import (
     two_players,
     zero_centred_penalty,
 )
-from gencli.core.model import GenerativeModel, Update
+from gencli.core.latent import LatentModel
+from gencli.core.model import Update
 from gencli.data.spec import DataInfo
 from gencli.nn.adversarial import Discriminator, Generator
 from gencli.options import Training, option
-from gencli.sampling.generator import ImageGenerator
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Config:
 TRAINING = Training(epochs=12, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999)
 
 
-class DCGAN(GenerativeModel):
+class DCGAN(LatentModel):
     """The GAN of convolutional networks, for images of 28, 32 or 64 pixels a side."""
 
     channels_last = True
 
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
+        super().__init__(config.latent_dim, data)
         self.config = config
         self.generator = Generator(
             "conv", config.latent_dim, config.width, data,
@@ -93,22 +93,7 @@ class DCGAN(GenerativeModel):
             penalty=penalty if self.config.r1 else None,
         )
 
-    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
-        """(n, latent_dim) from N(0, I)."""
-        return generator.normal(self.config.latent_dim)
-
     def decode(self, z: Tensor) -> Tensor:
         """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
         images: Tensor = self.generator(z)
         return images
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Images of `n` draws from the prior, scaled by `temperature`."""
-        return self.decode(temperature * self.sample_latent(n, generator=generator))

@@ -23,13 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
+from gencli.core.autoregressive import AutoregressiveModel
+from gencli.core.model import Batch, Loss, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.likelihoods import likelihood_for
 from gencli.nn.raster import to_raster
 from gencli.options import Training, option
-from gencli.sampling.ancestral import Conditional, ancestral, linear_conditional
-from gencli.sampling.generator import ImageGenerator
+from gencli.sampling.ancestral import Conditional, linear_conditional
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Config:
 TRAINING = Training(epochs=20, batch_size=100, lr=1e-3, binarize="dynamic")
 
 
-class FVSBN(GenerativeModel):
+class FVSBN(AutoregressiveModel):
     """Fully visible sigmoid belief network."""
 
     def __init__(self, config: Config, data: DataInfo) -> None:
@@ -103,34 +103,3 @@ class FVSBN(GenerativeModel):
     def cached_conditional(self, n: int) -> Conditional:
         """Conditionals for drawing `n` images, without what the whole network repeats."""
         return linear_conditional(self.weight, self.bias)
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Draw `n` images (n, C, H, W), pixel by pixel."""
-        return self._draw(n, generator, temperature)
-
-    def complete(
-        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
-    ) -> Tensor:
-        """Draw the unknown pixels, each given the known and drawn ones before it."""
-        return self._draw(len(x), generator, temperature, x, known_mask)
-
-    def _draw(
-        self,
-        n: int,
-        generator: ImageGenerator,
-        temperature: float,
-        given: Tensor | None = None,
-        known: Tensor | None = None,
-    ) -> Tensor:
-        uniforms = generator.uniform(self.data.n_pixels).to(self.bias)
-        return ancestral(
-            self.cached_conditional(n), self.likelihood, uniforms, self.data.shape,
-            temperature=temperature, given=given, known=known,
-        )  # fmt: skip

@@ -24,11 +24,11 @@ from gencli.core.adversarial import (
     two_players,
     zero_centred_penalty,
 )
-from gencli.core.model import GenerativeModel, Update
+from gencli.core.latent import LatentModel
+from gencli.core.model import Update
 from gencli.data.spec import DataInfo
 from gencli.nn.adversarial import Discriminator, Generator
 from gencli.options import Training, option
-from gencli.sampling.generator import ImageGenerator
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Config:
 TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
-class GAN(GenerativeModel):
+class GAN(LatentModel):
     """The GAN of multilayer perceptrons."""
 
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
+        super().__init__(config.latent_dim, data)
         self.config = config
         self.generator = Generator("mlp", config.latent_dim, config.width, data)
         self.discriminator = Discriminator(
@@ -79,22 +79,7 @@ class GAN(GenerativeModel):
             penalty=penalty if self.config.r1 else None,
         )
 
-    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
-        """(n, latent_dim) from N(0, I)."""
-        return generator.normal(self.config.latent_dim)
-
     def decode(self, z: Tensor) -> Tensor:
         """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
         images: Tensor = self.generator(z)
         return images
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Images of `n` draws from the prior, scaled by `temperature`."""
-        return self.decode(temperature * self.sample_latent(n, generator=generator))

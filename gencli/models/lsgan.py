@@ -17,11 +17,11 @@ from typing import Literal
 from torch import Tensor
 
 from gencli.core.adversarial import two_players
-from gencli.core.model import GenerativeModel, Update
+from gencli.core.latent import LatentModel
+from gencli.core.model import Update
 from gencli.data.spec import DataInfo
 from gencli.nn.adversarial import Discriminator, Generator
 from gencli.options import Training, option
-from gencli.sampling.generator import ImageGenerator
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ def _generator_loss(d_fake: Tensor) -> Tensor:
     return 0.5 * (d_fake - 1).square().mean()
 
 
-class LSGAN(GenerativeModel):
+class LSGAN(LatentModel):
     """The GAN of least squares."""
 
     channels_last = True
 
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
+        super().__init__(config.latent_dim, data)
         self.config = config
         self.generator = Generator(
             config.network, config.latent_dim, config.width, data, hidden=config.hidden
@@ -85,22 +85,7 @@ class LSGAN(GenerativeModel):
             apart=self.discriminator.apart,
         )
 
-    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
-        """(n, latent_dim) from N(0, I)."""
-        return generator.normal(self.config.latent_dim)
-
     def decode(self, z: Tensor) -> Tensor:
         """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
         images: Tensor = self.generator(z)
         return images
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Images of `n` draws from the prior, scaled by `temperature`."""
-        return self.decode(temperature * self.sample_latent(n, generator=generator))

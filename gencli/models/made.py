@@ -24,7 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
+from gencli.core.autoregressive import AutoregressiveModel
+from gencli.core.model import Batch, Loss, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.nn.likelihoods import likelihood_for
@@ -53,7 +54,7 @@ class Config:
 TRAINING = Training(epochs=20, batch_size=100, lr=1e-3, lr_schedule="cosine", binarize="dynamic")
 
 
-class MADE(GenerativeModel):
+class MADE(AutoregressiveModel):
     """Masked autoencoder for distribution estimation."""
 
     orders: Tensor
@@ -123,24 +124,7 @@ class MADE(GenerativeModel):
         degrees = torch.split(self.degrees[mask], list(self.config.hidden))
         return layered_conditional(weights, biases, degrees, n)
 
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Draw `n` images (n, C, H, W), each under a mask of its own."""
-        return self._draw(n, generator, temperature)
-
-    def complete(
-        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
-    ) -> Tensor:
-        """Draw the unknown pixels, each given those before it, under masks as in `sample`."""
-        return self._draw(len(x), generator, temperature, x, known_mask)
-
-    def _draw(
+    def draw(
         self,
         n: int,
         generator: ImageGenerator,
@@ -148,6 +132,7 @@ class MADE(GenerativeModel):
         given: Tensor | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
+        """Images (n, C, H, W), each under a mask of its own."""
         uniforms = generator.uniform(1 + self.data.n_pixels).to(next(self.parameters()))
         mask = (uniforms[:, 0] * self.config.masks).long().clamp(max=self.config.masks - 1)
         images = uniforms.new_empty(n, *self.data.shape)

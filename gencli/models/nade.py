@@ -24,14 +24,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
+from gencli.core.autoregressive import AutoregressiveModel
+from gencli.core.model import Batch, Loss, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.likelihoods import likelihood_for
 from gencli.nn.raster import from_raster, to_raster
 from gencli.nn.running import running_log_prob_sum, running_outputs
 from gencli.options import Training, option
-from gencli.sampling.ancestral import Conditional, ancestral, running_conditional
-from gencli.sampling.generator import ImageGenerator
+from gencli.sampling.ancestral import Conditional, running_conditional
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Config:
 TRAINING = Training(epochs=10, batch_size=100, lr=1e-3, lr_schedule="cosine", binarize="dynamic")
 
 
-class NADE(GenerativeModel):
+class NADE(AutoregressiveModel):
     """Neural autoregressive distribution estimator."""
 
     bf16 = False  # sums of hundreds of terms, and bound by memory and sigmoids anyway
@@ -96,34 +96,3 @@ class NADE(GenerativeModel):
         """Conditionals for drawing `n` images, with a running activation."""
         activation = torch.sigmoid if self.config.activation == "sigmoid" else torch.relu
         return running_conditional(self.w, self.c, self.v, self.b, activation, n)
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Draw `n` images (n, C, H, W), pixel by pixel."""
-        return self._draw(n, generator, temperature)
-
-    def complete(
-        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
-    ) -> Tensor:
-        """Draw the unknown pixels, each given the known and drawn ones before it."""
-        return self._draw(len(x), generator, temperature, x, known_mask)
-
-    def _draw(
-        self,
-        n: int,
-        generator: ImageGenerator,
-        temperature: float,
-        given: Tensor | None = None,
-        known: Tensor | None = None,
-    ) -> Tensor:
-        uniforms = generator.uniform(self.data.n_pixels).to(self.b)
-        return ancestral(
-            self.cached_conditional(n), self.likelihood, uniforms, self.data.shape,
-            temperature=temperature, given=given, known=known,
-        )  # fmt: skip

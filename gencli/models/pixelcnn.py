@@ -19,15 +19,15 @@ from typing import Literal
 
 from torch import Tensor
 
-from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
+from gencli.core.autoregressive import AutoregressiveModel
+from gencli.core.model import Batch, Loss, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.nn.likelihoods import likelihood_for
 from gencli.nn.pixel_stacks import GatedStacks, ResidualStack
 from gencli.nn.raster import from_raster, to_raster
 from gencli.options import Training, option
-from gencli.sampling.ancestral import Conditional, ancestral
-from gencli.sampling.generator import ImageGenerator
+from gencli.sampling.ancestral import Conditional
 from gencli.sampling.pixel_rows import gated_rows, residual_rows
 
 
@@ -51,7 +51,7 @@ TRAINING = Training(
 )
 
 
-class PixelCNN(GenerativeModel):
+class PixelCNN(AutoregressiveModel):
     """PixelCNN, plain or gated."""
 
     def __init__(self, config: Config, data: DataInfo) -> None:
@@ -94,34 +94,3 @@ class PixelCNN(GenerativeModel):
         if isinstance(self.stacks, GatedStacks):
             return gated_rows(self.stacks, n, self.data.shape)
         return residual_rows(self.stacks, n, self.data.shape)
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Draw `n` images (n, C, H, W), pixel by pixel."""
-        return self._draw(n, generator, temperature)
-
-    def complete(
-        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
-    ) -> Tensor:
-        """Draw the unknown pixels, each given the known and drawn ones before it."""
-        return self._draw(len(x), generator, temperature, x, known_mask)
-
-    def _draw(
-        self,
-        n: int,
-        generator: ImageGenerator,
-        temperature: float,
-        given: Tensor | None = None,
-        known: Tensor | None = None,
-    ) -> Tensor:
-        uniforms = generator.uniform(self.data.n_pixels).to(next(self.parameters()))
-        return ancestral(
-            self.cached_conditional(n), self.likelihood, uniforms, self.data.shape,
-            temperature=temperature, given=given, known=known,
-        )  # fmt: skip

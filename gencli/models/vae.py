@@ -26,11 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.core.model import Batch, GenerativeModel, Loss, Optimizer, Update
+from gencli.core.latent import LatentModel
+from gencli.core.model import Batch, Loss, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.likelihoods import discretized_logistic_log_prob, discretized_normal_log_prob
 from gencli.options import Training, option
-from gencli.sampling.generator import ImageGenerator
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _mlp(widths: tuple[int, ...], config: Config) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class VAE(GenerativeModel):
+class VAE(LatentModel):
     """Multilayer-perceptron VAE with one stochastic layer."""
 
     importance_weighted = True
@@ -81,7 +81,7 @@ class VAE(GenerativeModel):
     n_updates: Tensor
 
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
+        super().__init__(config.latent_dim, data)
         self.config = config
         self.likelihood = config.likelihood
         if config.likelihood == "auto":
@@ -154,18 +154,3 @@ class VAE(GenerativeModel):
         """(n, latent_dim) -> mean images (n, C, H, W)."""
         out: Tensor = self.to_pixels(self.decoder(z))
         return out.float().sigmoid().view(-1, *self.data.shape)
-
-    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
-        """(n, latent_dim) from N(0, I)."""
-        return generator.normal(self.config.latent_dim)
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Decode `n` draws from the prior, scaled by `temperature`."""
-        return self.decode(temperature * self.sample_latent(n, generator=generator))

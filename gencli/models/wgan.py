@@ -24,11 +24,11 @@ from gencli.core.adversarial import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from gencli.core.model import GenerativeModel, Optimizer, Update
+from gencli.core.latent import LatentModel
+from gencli.core.model import Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.adversarial import Discriminator, Generator
 from gencli.options import Training, option
-from gencli.sampling.generator import ImageGenerator
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Config:
 TRAINING = Training(epochs=30, batch_size=64, lr=2e-4, ema_decay=0.999)
 
 
-class WGAN(GenerativeModel):
+class WGAN(LatentModel):
     """The GAN of the earth mover's distance."""
 
     channels_last = True
 
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
+        super().__init__(config.latent_dim, data)
         self.config = config
         self.generator = Generator(
             config.network, config.latent_dim, config.width, data, hidden=config.hidden
@@ -89,22 +89,7 @@ class WGAN(GenerativeModel):
         for p in self.discriminator.parameters():
             p.clamp_(-self.config.clip, self.config.clip)
 
-    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
-        """(n, latent_dim) from N(0, I)."""
-        return generator.normal(self.config.latent_dim)
-
     def decode(self, z: Tensor) -> Tensor:
         """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
         images: Tensor = self.generator(z)
         return images
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Images of `n` draws from the prior, scaled by `temperature`."""
-        return self.decode(temperature * self.sample_latent(n, generator=generator))

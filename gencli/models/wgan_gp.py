@@ -22,11 +22,11 @@ from gencli.core.adversarial import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from gencli.core.model import Batch, GenerativeModel, Optimizer, Update
+from gencli.core.latent import LatentModel
+from gencli.core.model import Batch, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.adversarial import Discriminator, Generator
 from gencli.options import Training, option
-from gencli.sampling.generator import ImageGenerator
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Config:
 TRAINING = Training(epochs=30, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
-class WGANGP(GenerativeModel):
+class WGANGP(LatentModel):
     """The Wasserstein GAN whose critic has gradients of norm 1."""
 
     channels_last = True
 
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
+        super().__init__(config.latent_dim, data)
         self.config = config
         self.generator = Generator(
             config.network, config.latent_dim, config.width, data, hidden=config.hidden
@@ -89,22 +89,7 @@ class WGANGP(GenerativeModel):
         norm: Tensor = gradient.flatten(1).norm(dim=1)
         return self.config.penalty * (norm - 1).square().mean()
 
-    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
-        """(n, latent_dim) from N(0, I)."""
-        return generator.normal(self.config.latent_dim)
-
     def decode(self, z: Tensor) -> Tensor:
         """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
         images: Tensor = self.generator(z)
         return images
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Images of `n` draws from the prior, scaled by `temperature`."""
-        return self.decode(temperature * self.sample_latent(n, generator=generator))
