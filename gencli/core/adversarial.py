@@ -28,6 +28,7 @@ def two_players(
     apart: bool = False,
     penalty: Penalty | None = None,
     after: Callable[[], None] | None = None,
+    augment: Callable[[Tensor], Tensor] | None = None,
     output: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Update, Update]:
     """`d_steps` updates of the discriminator, each on fresh images, and one of the generator.
@@ -48,6 +49,7 @@ def two_players(
             its batch normalisation, if any, asks for; otherwise one pass is faster.
         penalty: Added to the discriminator's loss.
         after: Called after each update of the discriminator (weight clipping).
+        augment: What happens to all images (B, C, H, W) before the discriminator sees them.
         output: Logits -> D(x) for the logged means of D over real and made images; None logs the
             logits themselves.
     """
@@ -66,12 +68,14 @@ def two_players(
         fake = make(batch)
         made[:] = [(fake, batch.labels)]
         fake = fake.detach()
+        seen = torch.cat([batch.images, fake])
+        if augment is not None:
+            seen = augment(seen)
         if apart:
-            d_real = discriminator(batch.images, batch.labels)
-            d_fake = discriminator(fake, batch.labels)
+            d_real, d_fake = (discriminator(x, batch.labels) for x in seen.chunk(2))
         else:
             labels = None if batch.labels is None else batch.labels.repeat(2)
-            d_real, d_fake = discriminator(torch.cat([batch.images, fake]), labels).chunk(2)
+            d_real, d_fake = discriminator(seen, labels).chunk(2)
         loss = discriminator_loss(d_real, d_fake)
         d_x, d_gz = d_real.detach(), d_fake.detach()
         if output is not None:
@@ -84,6 +88,8 @@ def two_players(
 
     def generate(batch: Batch) -> Loss:
         fake, labels = made.pop() if made else (make(batch), batch.labels)
+        if augment is not None:
+            fake = augment(fake)
         return Loss(generator_loss(discriminator(fake, labels)))
 
     return (
@@ -97,6 +103,23 @@ def two_players(
         ),
         Update("generator", generate, tuple(generator.parameters()), optimizer, ema=True),
     )
+
+
+def shifted(images: Tensor, most: int) -> Tensor:
+    """Images (B, C, H, W), each moved by up to `most` pixels along both sides, black coming in.
+
+    Shown to a discriminator instead of the images themselves, real and made alike, it cannot learn
+    the real ones by heart, and gradients still reach the generator (Zhao et al. 2020,
+    arXiv:2006.10738).
+    """
+    n, _, height, width = images.shape
+    device = images.device
+    down, right = torch.randint(2 * most + 1, (2, n, 1), device=device)
+    rows = (down + torch.arange(height, device=device)).unsqueeze(2)
+    columns = (right + torch.arange(width, device=device)).unsqueeze(1)
+    each = torch.arange(n, device=device).view(-1, 1, 1)
+    padded = F.pad(images, (most,) * 4).permute(0, 2, 3, 1)
+    return padded[each, rows, columns].permute(0, 3, 1, 2)
 
 
 def cross_entropy(d_real: Tensor, d_fake: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -24,6 +24,7 @@ from torch import Tensor
 from gencli.core.adversarial import (
     cross_entropy,
     non_saturating,
+    shifted,
     two_players,
     zero_centred_penalty,
 )
@@ -53,6 +54,7 @@ class Config:
     label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
     dropout: float = option(0.0, "Dropout in D.", min=0, max=0.9)
     spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
+    augment: int = option(0, "Largest random shift, in pixels, of the images that D sees.", min=0)
     r1: float = option(0.0, "Weight of the penalty on D's gradient at real images.", min=0)
 
 
@@ -91,6 +93,7 @@ class DCGAN(LatentModel):
             output=torch.sigmoid,
             apart=self.discriminator.apart,
             penalty=penalty if self.config.r1 else None,
+            augment=partial(shifted, most=self.config.augment) if self.config.augment else None,
         )
 
     def decode(self, z: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gencli.core.adversarial import cross_entropy, non_saturating, two_players
+from gencli.core.adversarial import cross_entropy, non_saturating, shifted, two_players
 from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
@@ -63,6 +63,33 @@ def test_dcgan_reaches_the_size_of_the_benchmark():
         (256, 128, (5, 5)),
         (128, 1, (5, 5)),
     ]
+
+
+def test_shifted_moves_every_image_by_its_own_few_pixels():
+    torch.manual_seed(0)
+    images = torch.rand(200, 2, 5, 4, requires_grad=True)
+    moved = shifted(images, 1)
+    padded = F.pad(images.detach(), (1, 1, 1, 1))
+    windows = padded.unfold(2, 5, 1).unfold(3, 4, 1).flatten(2, 3)  # (200, 2, 9, 5, 4)
+    fits = (windows == moved.detach().unsqueeze(2)).all(4).all(3).all(1)  # (200, 9)
+    assert fits.any(1).all()
+    assert (fits.sum(0) > 200 / 9 / 2).all()
+    moved.sum().backward()
+    assert images.grad[:, :, 1:-1, 1:-1].eq(1).all()  # what no shift moves out
+
+
+def test_the_discriminator_sees_augmented_images_alone():
+    data = DataInfo(1, 8, 8)
+    generator, discriminator = Generator("mlp", 4, 4, data), Discriminator("mlp", 4, data)
+    grey = torch.full((1, 1, 8, 8), 0.25)
+    updates = two_players(
+        generator, discriminator, 4, augment=lambda x: 0 * x + 0.25,
+        discriminator_loss=lambda d_real, d_fake: torch.stack([d_real, d_fake]).mean(),
+        generator_loss=lambda d_fake: d_fake.mean(),
+    )  # fmt: skip
+    for update in updates:
+        total = update.loss(Batch(torch.rand(6, 1, 8, 8), None)).total
+        torch.testing.assert_close(total, discriminator(grey).squeeze())
 
 
 def test_cross_entropy_is_that_of_two_classes_with_one_target_smoothed():

@@ -292,3 +292,15 @@ def test_fvsbn_is_smooth_when_adjacent_pixels_have_the_same_weights(data: DataIn
     assert float(model.roughness()) == 0
     model.weight[-1, 0, -1] += 3  # of itself: differs from the pixel to the left and the one above
     assert float(model.roughness()) == pytest.approx(2 * 9 / 2)
+
+
+def test_fvsbn_starts_from_the_base_rates_of_binary_pixels() -> None:
+    model = fvsbn.FVSBN(fvsbn.Config(), BINARY)
+    x = torch.zeros(9, 1, 5, 4)
+    x[:3, 0, 0, 1] = 1
+    (stage,) = model.stages()
+    stage.start([Batch(x[:5], None), Batch(x[5:], None)])
+    rates = model.bias.detach().sigmoid().flatten()
+    torch.testing.assert_close(rates[1], torch.tensor(3.5 / 10))
+    torch.testing.assert_close(rates[2:], torch.full((18,), 0.5 / 10))
+    assert fvsbn.FVSBN(fvsbn.Config(), GREY).stages()[0].start is None
