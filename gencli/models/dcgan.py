@@ -5,12 +5,14 @@ The game of the GAN (Goodfellow et al. 2014, arXiv:1406.2661),
     D minimises -E log D(x) - E log(1 - D(G(z))),    G minimises -E log D(G(z)),
 
 between convolutional networks: G goes up from a small map by transposed convolutions of stride 2
-with batch normalisation, D comes down by strided convolutions. Departures: a hidden dense layer in
-both networks, as in InfoGAN (arXiv:1606.03657; `--hidden 0` for the paper's), without which strokes
-are right and digits wrong; D learns more slowly than G (two time scales, Heusel et al. 2017,
-arXiv:1706.08500), without which it wins; 4x4 kernels (5x5 in the paper, `--kernel 5` here) because
-they divide evenly into the stride; fewer channels; images are drawn from a moving average of G's
-weights.
+with batch normalisation, D comes down by strided convolutions.
+
+Departures: hidden dense layers in both networks, as in InfoGAN (arXiv:1606.03657; `--hidden 0` for
+the paper's), without which strokes are right and digits wrong; D learns more slowly than G (two
+time scales, Heusel et al. 2017, arXiv:1706.08500), without which it wins; 4x4 kernels (5x5 in the
+paper, `--kernel 5` here) because they divide evenly into the stride; fewer channels; images are
+drawn from a moving average of G's weights; in long trainings D can be shown shifted images
+(`--augment`), so that it does not learn the real ones by heart.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class Config:
     d_width: int = option(
         32, "Channels of D's largest map, doubled whenever the sides halve.", min=4
     )
-    hidden: int = option(512, "Units of the dense layer in each network; 0 for none.", min=0)
+    hidden: int = option(
+        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
+    )
     batch_norm: bool = option(True, "Batch normalisation in D.")
     kernel: int = option(4, "Side of the convolutions' kernels.", min=4, max=5)
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)

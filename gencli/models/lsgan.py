@@ -37,7 +37,7 @@ class Config:
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
     hidden: int = option(
-        512, "Units of the dense layer in each convolutional network; 0 for none.", min=0
+        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
     )
     batch_norm: bool = option(True, "Batch normalisation in D's convolutional network.")
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)

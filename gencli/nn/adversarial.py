@@ -2,8 +2,9 @@
 
 The convolutional ones follow Radford et al. 2015 (arXiv:1511.06434): a linear layer makes a map of
 4 to 8 pixels a side, and each transposed convolution of stride 2 doubles it; the discriminator
-comes back the same way by strided convolutions. A hidden dense layer in both, between the map and
-what is no image, is that of InfoGAN (Chen et al. 2016, arXiv:1606.03657).
+comes back the same way by strided convolutions. Hidden dense layers, two on G's way from the
+latents to the map and one on D's from the map to its output, follow InfoGAN (Chen et al. 2016,
+arXiv:1606.03657): what a digit is as a whole is decided there.
 
 Without batch normalisation in the discriminator, real and made images go through it in one pass;
 every layer can have unit spectral norm instead (Miyato et al. 2018, arXiv:1802.05957).
@@ -56,7 +57,7 @@ class Generator(nn.Module):
             first of three hidden layers (doubled at every layer).
         data: What images to make.
         kernel: Side of the transposed convolutions' kernels, 4 or 5.
-        hidden: Units of a convolutional network's hidden dense layer; 0 for none.
+        hidden: Units of a convolutional network's two hidden dense layers; 0 for none.
         n_classes: 0 without labels.
     """
 
@@ -151,8 +152,8 @@ def _upward_convolutions(
     n, h, w = base_map(data)
     channels = [max(width >> i, min(width, 16)) for i in range(n)]
     layers: list[nn.Module] = []
-    if hidden:
-        layers += [nn.Linear(n_inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
+    for n_in in (n_inputs, hidden) if hidden else ():
+        layers += [nn.Linear(n_in, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
     layers += [
         nn.Linear(hidden or n_inputs, width * h * w, bias=False),
         _ToMap(width, h, w),
