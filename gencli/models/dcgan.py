@@ -51,6 +51,7 @@ class Config:
     hidden: int = option(
         512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
     )
+    n_hidden: int = option(2, "How many of these G has; D has one.", min=1)
     batch_norm: bool = option(True, "Batch normalisation in D.")
     kernel: int = option(4, "Side of the convolutions' kernels.", min=4, max=5)
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)
@@ -75,7 +76,7 @@ class DCGAN(LatentModel):
         self.config = config
         self.generator = Generator(
             "conv", config.latent_dim, config.width, data,
-            kernel=config.kernel, hidden=config.hidden,
+            kernel=config.kernel, hidden=config.hidden, n_hidden=config.n_hidden,
         )  # fmt: skip
         self.discriminator = Discriminator(
             "conv", config.d_width, data,

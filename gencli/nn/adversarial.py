@@ -12,6 +12,7 @@ every layer can have unit spectral norm instead (Miyato et al. 2018, arXiv:1802.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -57,13 +58,14 @@ class Generator(nn.Module):
             first of three hidden layers (doubled at every layer).
         data: What images to make.
         kernel: Side of the transposed convolutions' kernels, 4 or 5.
-        hidden: Units of a convolutional network's two hidden dense layers; 0 for none.
+        hidden: Units of a convolutional network's hidden dense layers; 0 for none.
+        n_hidden: How many of these there are.
         n_classes: 0 without labels.
     """
 
     def __init__(
         self, network: Network, latent_dim: int, width: int, data: DataInfo, *,
-        kernel: int = 4, hidden: int = 0, n_classes: int = 0,
+        kernel: int = 4, hidden: int = 0, n_hidden: int = 2, n_classes: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = nn.Embedding(n_classes, latent_dim) if n_classes else None
@@ -71,7 +73,7 @@ class Generator(nn.Module):
         if network == "mlp":
             self.layers = _upward_mlp(n_inputs, width, data)
         else:
-            self.layers = _upward_convolutions(n_inputs, width, data, kernel, hidden)
+            self.layers = _upward_convolutions(n_inputs, width, data, kernel, [hidden] * n_hidden)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, latent_dim) -> (B, C, H, W) in [0, 1].
@@ -147,15 +149,16 @@ class _ToMap(nn.Module):
 
 
 def _upward_convolutions(
-    n_inputs: int, width: int, data: DataInfo, kernel: int, hidden: int
+    n_inputs: int, width: int, data: DataInfo, kernel: int, hidden: Sequence[int]
 ) -> nn.Sequential:
     n, h, w = base_map(data)
     channels = [max(width >> i, min(width, 16)) for i in range(n)]
     layers: list[nn.Module] = []
-    for n_in in (n_inputs, hidden) if hidden else ():
-        layers += [nn.Linear(n_in, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
+    widths = (n_inputs, *filter(None, hidden))
+    for n_in, n_out in pairwise(widths):
+        layers += [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()]
     layers += [
-        nn.Linear(hidden or n_inputs, width * h * w, bias=False),
+        nn.Linear(widths[-1], width * h * w, bias=False),
         _ToMap(width, h, w),
         nn.BatchNorm2d(width),
         nn.ReLU(),

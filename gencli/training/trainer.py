@@ -35,6 +35,9 @@ from gencli.training.validation import can_validate, validate
 CHECKPOINT_SECONDS = 30.0
 """Without --checkpoint-every, an epoch's end writes one when the last is older than this."""
 
+TOO_EARLY = 10
+"""Steps before the time left is estimated."""
+
 SHOW_SECONDS = 0.1
 """Progress is shown no more often than this."""
 
@@ -180,7 +183,9 @@ class Trainer:
         state, total = self.state, self.budget.total_steps
         done = (state.step - self._first_step) / max(total - self._first_step, 1) if total else 0.0
         rate = state.images / state.seconds if state.seconds else 0.0
-        left = self.budget.seconds_left(done)
+        # The first steps are slow, and would promise hours.
+        early = state.step - self._first_step < TOO_EARLY
+        left = self.budget.seconds_left(0.0 if early else done)
         name = self.stages[state.stage].name
         self.reporter.show(
             Progress(name, state.step, total, state.epoch, rate, left, self.last_metrics)

@@ -53,6 +53,14 @@ def test_a_hidden_dense_layer_stands_for_the_last_convolution(hidden, dense, con
     assert network.head.in_features == (hidden or 3 * 3 * 16)
 
 
+def test_a_generator_has_as_many_dense_layers_as_asked_for():
+    data = DataInfo(1, 28, 28)
+    network = Generator("conv", 6, 8, data, hidden=10, n_hidden=3)
+    widths = [(m.in_features, m.out_features) for m in network.modules() if type(m) is nn.Linear]
+    assert widths == [(6, 10), (10, 10), (10, 10), (10, 8 * 7 * 7)]
+    assert network(torch.randn(4, 6)).shape == (4, 1, 28, 28)
+
+
 def test_dcgan_reaches_the_size_of_the_benchmark():
     """A dense 7x7x256 map and two 5x5 transposed convolutions."""
     config = dcgan.Config(width=256, kernel=5, hidden=0)
