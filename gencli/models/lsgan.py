@@ -37,15 +37,15 @@ class Config:
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
     hidden: int = option(
-        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
+        0, "Units of the dense layers of a convolutional network; 0 for none.", min=0
     )
-    batch_norm: bool = option(True, "Batch normalisation in D's convolutional network.")
+    batch_norm: bool = option(False, "Batch normalisation in D's convolutional network.")
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)
-    d_lr_scale: float = option(0.3, "D's learning rate relative to G's.", min=0)
+    d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
     spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
 
 
-TRAINING = Training(epochs=20, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
 def _discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:

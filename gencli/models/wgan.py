@@ -44,9 +44,9 @@ class Config:
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
     hidden: int = option(
-        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
+        0, "Units of the dense layers of a convolutional network; 0 for none.", min=0
     )
-    batch_norm: bool = option(True, "Batch normalisation in D's convolutional network.")
+    batch_norm: bool = option(False, "Batch normalisation in D's convolutional network.")
     d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
     clip: float = option(0.01, "The critic's weights stay within this of 0.", min=1e-6)
     spectral_norm: bool = option(False, "Unit spectral norm of the critic's layers, not clipping.")

@@ -42,7 +42,7 @@ class Config:
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
     hidden: int = option(
-        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
+        0, "Units of the dense layers of a convolutional network; 0 for none.", min=0
     )
     d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
     penalty: float = option(10.0, "Weight lambda of the gradient penalty.", min=0)

@@ -123,6 +123,8 @@ class Discriminator(nn.Module):
             )
         self.head = nn.Linear(n_features, 1)
         self.embedding = nn.Embedding(n_classes, n_features) if n_classes else None
+        if self.embedding is not None:  # at 1, labels would drown the images, and G never recover
+            nn.init.normal_(self.embedding.weight, std=0.01)
         if spectral:
             for module in list(self.modules()):
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
