@@ -8,8 +8,8 @@ the earth mover's distance between real and made images:
 Clipping every weight of f to [-c, c] after each update keeps f K-Lipschitz for some K; spectral
 normalisation (Miyato et al. 2018, arXiv:1802.05957) does it better and replaces clipping where it
 is asked for. f gets several updates on fresh images for each of G's, and RMSprop as in the paper.
-Departures: the networks are those of `dcgan` or `gan`, and images are
-drawn from a moving average of G's weights.
+Departures: the networks are those of `dcgan` or `gan`, and images are drawn from a moving average
+of G's weights.
 """
 
 from __future__ import annotations

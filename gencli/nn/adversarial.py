@@ -123,7 +123,7 @@ class Discriminator(nn.Module):
             )
         self.head = nn.Linear(n_features, 1)
         self.embedding = nn.Embedding(n_classes, n_features) if n_classes else None
-        if self.embedding is not None:  # at 1, labels would drown the images, and G never recover
+        if self.embedding is not None:  # or labels drown the images at first, and D wins
             nn.init.normal_(self.embedding.weight, std=0.01)
         if spectral:
             for module in list(self.modules()):
