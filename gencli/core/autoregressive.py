@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor
 
-from gencli.core.model import GenerativeModel
+from gencli.core.model import Batch, GenerativeModel, Stage
 from gencli.nn.likelihoods import Likelihood
+from gencli.nn.raster import to_raster
 from gencli.sampling.ancestral import Conditional, ancestral
 from gencli.sampling.generator import ImageGenerator
 
@@ -14,6 +18,28 @@ class AutoregressiveModel(GenerativeModel):
     """A model that writes `cached_conditional`, and draws and completes images by it."""
 
     likelihood: Likelihood
+
+    def output_bias(self) -> Tensor | None:
+        """The bias of each pixel's distribution, (D * P,) in raster order, if there is one."""
+        return None
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One; on binary data it starts from the base rates where there are biases for them."""
+        begin = self.data.binary and self.output_bias() is not None
+        return (Stage("train", self.updates(), start=self.start if begin else None),)
+
+    @torch.no_grad()
+    def start(self, data: Iterable[Batch]) -> None:
+        """Set the biases to the base rates, so that no weight is spent on the edge's blackness."""
+        bias = self.output_bias()
+        if bias is None:
+            return
+        n, total = 0, torch.zeros_like(bias)
+        for batch in data:
+            pixels = to_raster(batch.images)
+            n, total = n + len(pixels), total + pixels.sum(0)
+        # Half an image each of black and white: a constant pixel keeps a finite bias.
+        bias.copy_(torch.logit((total + 0.5) / (n + 1)))
 
     def cached_conditional(self, n: int) -> Conditional:
         """Conditionals for drawing `n` images, without what the whole network repeats."""

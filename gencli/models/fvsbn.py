@@ -16,7 +16,6 @@ softmax.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencli.core.autoregressive import AutoregressiveModel
-from gencli.core.model import Batch, Loss, Optimizer, Stage, Update
+from gencli.core.model import Batch, Loss, Optimizer, Update
 from gencli.data.spec import DataInfo
 from gencli.nn.likelihoods import likelihood_for
 from gencli.nn.raster import to_raster
@@ -101,19 +100,9 @@ class FVSBN(AutoregressiveModel):
         optimizer = Optimizer("adam", weight_decay=self.config.weight_decay)
         return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
-    def stages(self) -> tuple[Stage, ...]:
-        """One, which starts from the base rates of binary pixels."""
-        return (Stage("train", self.updates(), start=self.start if self.data.binary else None),)
-
-    @torch.no_grad()
-    def start(self, data: Iterable[Batch]) -> None:
-        """Set the biases to the base rates, so that no weight is spent on the edge's blackness."""
-        n, total = 0, torch.zeros_like(self.bias)
-        for batch in data:
-            pixels = to_raster(batch.images)
-            n, total = n + len(pixels), total + pixels.sum(0).unsqueeze(1)
-        # Half an image each of black and white: a constant pixel keeps a finite bias.
-        self.bias.copy_(torch.logit((total + 0.5) / (n + 1)))
+    def output_bias(self) -> Tensor:
+        """The regressions' own biases."""
+        return self.bias.view(-1)
 
     def cached_conditional(self, n: int) -> Conditional:
         """Conditionals for drawing `n` images, without what the whole network repeats."""

@@ -113,6 +113,10 @@ class MADE(AutoregressiveModel):
         optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
         return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
+    def output_bias(self) -> Tensor:
+        """That of the last layer."""
+        return self.linears()[-1].bias
+
     def cached_conditional(self, n: int, mask: int = 0) -> Conditional:
         """Conditionals for drawing `n` images under one mask, each hidden unit computed once."""
         order = self.orders[mask]

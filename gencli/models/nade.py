@@ -88,6 +88,10 @@ class NADE(AutoregressiveModel):
         optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
         return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
+    def output_bias(self) -> Tensor:
+        """b, of all pixels."""
+        return self.b.view(-1)
+
     def filters(self) -> Tensor:
         """What each hidden unit sums up: its weights as an image (H, C, height, width)."""
         return from_raster(self.w.t(), self.data.shape)

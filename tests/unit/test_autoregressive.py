@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gencli.core.autoregressive import AutoregressiveModel
 from gencli.core.capabilities import HasCompletion, HasLogProb
 from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
@@ -294,13 +295,27 @@ def test_fvsbn_is_smooth_when_adjacent_pixels_have_the_same_weights(data: DataIn
     assert float(model.roughness()) == pytest.approx(2 * 9 / 2)
 
 
-def test_fvsbn_starts_from_the_base_rates_of_binary_pixels() -> None:
-    model = fvsbn.FVSBN(fvsbn.Config(), BINARY)
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda data: fvsbn.FVSBN(fvsbn.Config(), data),
+        lambda data: nade.NADE(nade.Config(hidden=3), data),
+        lambda data: made.MADE(made.Config(hidden=(3,)), data),
+    ],
+    ids=["fvsbn", "nade", "made"],
+)
+def test_the_biases_start_from_the_base_rates_of_binary_pixels(
+    build: Callable[[DataInfo], AutoregressiveModel],
+) -> None:
+    model = build(BINARY)
     x = torch.zeros(9, 1, 5, 4)
     x[:3, 0, 0, 1] = 1
     (stage,) = model.stages()
+    assert stage.start is not None
     stage.start([Batch(x[:5], None), Batch(x[5:], None)])
-    rates = model.bias.detach().sigmoid().flatten()
+    bias = model.output_bias()
+    assert bias is not None
+    rates = bias.detach().sigmoid()
     torch.testing.assert_close(rates[1], torch.tensor(3.5 / 10))
     torch.testing.assert_close(rates[2:], torch.full((18,), 0.5 / 10))
-    assert fvsbn.FVSBN(fvsbn.Config(), GREY).stages()[0].start is None
+    assert build(GREY).stages()[0].start is None
