@@ -150,9 +150,10 @@ def _models_page(specs: list[ModelSpec]) -> Iterator[str]:
 
 
 def _pictures(spec: ModelSpec, models: set[str]) -> Iterator[str]:
-    """Those in docs/images that are named MODEL or MODEL-SOMETHING."""
-    for path in sorted((DOCS / "images").glob(f"{spec.name}[.-]*")):
-        if path.stem == spec.name or path.stem not in models:
+    """Those in docs/images named MODEL or MODEL-SOMETHING, unless a longer model's name fits."""
+    for path in sorted((DOCS / "images").glob("*.*")):
+        names = (m for m in models if path.stem == m or path.stem.startswith(f"{m}-"))
+        if max(names, key=len, default=None) == spec.name:
             what = path.stem.removeprefix(spec.name).strip("-").replace("-", " ")
             yield f"![{what or 'Samples'} of {spec.name}](images/{path.name})\n"
 
