@@ -13,7 +13,7 @@ class EMA:
     """A moving average of some parameters of a model.
 
     Floating-point buffers of a module with averaged parameters of its own (the running statistics
-    of batch normalisation) are averaged too. The decay warms up as min(decay, (1 + t) / (10 + t)),
+    of batch normalisation) are averaged too, if they are saved with the model. The decay warms up as min(decay, (1 + t) / (10 + t)),
     so that a short training is not an average of its beginning.
 
     Args:
@@ -27,13 +27,14 @@ class EMA:
         self.live: dict[str, Tensor] = {
             name: p for name, p in model.named_parameters() if p in parameters
         }
+        saved = model.state_dict().keys()
         for prefix, module in model.named_modules():
             own = set(module.parameters(recurse=False))
             if own and own <= parameters:
                 self.live |= {
-                    f"{prefix}.{name}".lstrip("."): b
-                    for name, b in module.named_buffers(recurse=False)
-                    if b.is_floating_point()
+                    name: b
+                    for name, b in module.named_buffers(prefix, recurse=False)
+                    if b.is_floating_point() and name in saved
                 }
         self.average = {name: t.detach().clone() for name, t in self.live.items()}
 

@@ -14,6 +14,7 @@ from gencli.data.load import ImageData
 from gencli.errors import InterruptedRun
 from gencli.registry import ModelSpec
 from gencli.runs import Run
+from gencli.training.checkpoint import load_model
 from gencli.training.log import Silent
 from gencli.training.settings import resolve
 from gencli.training.signals import StopRequest
@@ -103,6 +104,14 @@ def test_a_longer_total_equals_one_long_training(spec: ModelSpec, data: ImageDat
     train(spec, data, epochs=4, lr_schedule="constant", run=half)
     assert contents(half) == contents(whole)
     assert metrics(half) == metrics(whole)
+
+
+def test_a_trained_run_is_read_back_with_its_average(spec: ModelSpec, data: ImageData):
+    run = train(spec, data, steps=3)
+    model = build(spec, data)
+    averaged = any(u.ema for u in model.stages()[-1].updates)
+    weights = load_model(model, run.checkpoint("last"))
+    assert weights == ("ema" if averaged else "raw")
 
 
 def test_previews_do_not_change_training(spec: ModelSpec, data: ImageData):
