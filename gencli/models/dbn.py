@@ -10,11 +10,14 @@ belief networks"), with log Z of the top RBM from annealed importance sampling:
 
     log p(v) >= E_q[ log p(v|h1) + ... - F_top(h_{L-1}) - log q(h|v) ] - log Z
 
-Until a layer's turn comes, the network is the one below it. There is no fine-tuning of all layers.
+A layer with at least as many hidden units as the one below has visible ones starts as that one
+upside down, which leaves the bound where it was, to rise from there; any other starts afresh. Until
+a layer's turn comes, the network is the one below it. There is no fine-tuning of all layers.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -104,7 +107,12 @@ class DBN(GenerativeModel):
         def start(data: Iterable[Batch]) -> None:
             with torch.no_grad():
                 self.depth.fill_(depth + 1)
-                layer.start(self.climb(batch.images, depth) for batch in data)
+                climbed = (self.climb(batch.images, depth) for batch in data)
+                first = next(climbed)
+                layer.start(itertools.chain([first], climbed))
+                if below:
+                    layer.units.turn_over(below[-1].units)
+                    layer.start_chains(first)
 
         return Stage(
             f"layer {depth + 1}",

@@ -109,6 +109,12 @@ class RBM(GenerativeModel):
         mean = (total + 0.5) / (n + 1)
         self.units.begin(mean, squares / n - (total / n).square())
 
+    def start_chains(self, images: Tensor) -> None:
+        """Let persistent chains start from images (B, C, H, W), over and over if there are few."""
+        if self.config.persistent:
+            rows = torch.arange(self.config.chains, device=images.device) % len(images)
+            self.chain.copy_(_draw(self.units.up(images.flatten(1)[rows])))
+
     def updates(self) -> tuple[Update, ...]:
         """One update over the loss."""
         # Gaussian units have no bound: hidden units that follow the first principal component

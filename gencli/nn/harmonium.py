@@ -62,6 +62,20 @@ class Harmonium(nn.Module):
         if self.gaussian or self.centered:
             self.m.copy_(mean)
 
+    @torch.no_grad()
+    def turn_over(self, below: Harmonium) -> None:
+        """Be `below` upside down: its hidden units are visible here, its visible ones are hidden.
+
+        Where there are more hidden units than that, the others stay as they are, nearly uncoupled;
+        where there are fewer, or those of `below` are Gaussian, nothing happens.
+        """
+        n, w = below.n_visible, below.weight
+        if below.gaussian or n > self.n_hidden:
+            return
+        self.weight[:, :n] = w.T
+        self.b.copy_(below.c - below.m @ w + self.l * w.sum(0))
+        self.c[:n] = below.b - below.l * w.sum(1) + self.m @ w.T
+
     @property
     def log_sigma(self) -> Tensor:
         """The log of sigma, learnt as a number whose gradient is no larger than those of others."""

@@ -13,8 +13,8 @@ class EMA:
     """A moving average of some parameters of a model.
 
     Floating-point buffers of a module with averaged parameters of its own (the running statistics
-    of batch normalisation) are averaged too, if they are saved with the model. The decay warms up as min(decay, (1 + t) / (10 + t)),
-    so that a short training is not an average of its beginning.
+    of batch normalisation) are averaged too, if they are saved with the model. The decay warms up
+    as min(decay, (1 + t) / (10 + t)), so that a short training is not an average of its beginning.
 
     Args:
         model: The whole model.

@@ -118,6 +118,7 @@ class Trainer:
         for index in range(state.stage, len(self.stages)):
             if index > state.stage:
                 state.stage, state.stage_step = index, 0
+                state.best_step = state.best_value = None  # the best is of the newest stage
             self._run_stage(index, restored)
             restored = None
         if self.window.tensors():

@@ -86,11 +86,26 @@ def test_a_second_layer_with_the_first_ones_weights_leaves_the_model_as_it_was()
     """With the top RBM turned over, p_top(h) is the first RBM's own p(h) (Hinton et al. 2006)."""
     model = random_dbn((4, 6))
     first, second = (layer.units for layer in model.layers)
-    second.weight.copy_(first.weight.T)
-    second.b.copy_(first.c - first.m @ first.weight + 0.5 * second.weight.sum(1))
-    second.c.copy_(first.b - 0.5 * first.weight.sum(1) + second.m @ second.weight)
+    first.m.uniform_()
+    second.m.uniform_()
+    second.turn_over(first)
     expected = F.log_softmax(-in_float64(first).free_energy(all_states(6).double()), 0)
     torch.testing.assert_close(exact_log_p(model), expected, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("n_hidden", "close"), [(9, True), (3, False)])
+def test_the_second_layer_starts_upside_down_if_it_is_wide_enough(n_hidden: int, close: bool):
+    torch.manual_seed(0)
+    model = DBN(Config(hidden=(4, n_hidden), chains=5), DATA)
+    first = model.stack(1)[0].units
+    first.weight.normal_(0, 0.6)
+    x = torch.rand(32, *DATA.shape).round()
+    model.stages()[1].start([Batch(x, None)])
+    expected = F.log_softmax(-in_float64(first).free_energy(all_states(6).double()), 0)
+    apart = (exact_log_p(model) - expected).abs().max()
+    assert (apart < 0.1) == close
+    assert model.layers[1].chain.any()  # set going
 
 
 @torch.no_grad()
