@@ -58,6 +58,10 @@ TRAINING = Training(
 )
 
 
+TURNED_LR_SCALE = 0.1
+"""Of a layer that starts as the one below upside down, and has little left to learn."""
+
+
 class DBN(GenerativeModel):
     """A stack of RBMs.
 
@@ -104,19 +108,21 @@ class DBN(GenerativeModel):
     def _stage(self, depth: int) -> Stage:
         *below, layer = self.stack(depth + 1)
 
+        turned = bool(below) and layer.units.fits_over(below[-1].units)
+
         def start(data: Iterable[Batch]) -> None:
             with torch.no_grad():
                 self.depth.fill_(depth + 1)
                 climbed = (self.climb(batch.images, depth) for batch in data)
                 first = next(climbed)
                 layer.start(itertools.chain([first], climbed))
-                if below:
+                if turned:
                     layer.units.turn_over(below[-1].units)
                     layer.start_chains(first)
 
         return Stage(
             f"layer {depth + 1}",
-            layer.updates(),
+            layer.updates(TURNED_LR_SCALE if turned else 1.0),
             prepare=lambda images: self.climb(images, depth),
             start=start,
             frozen=tuple(below),

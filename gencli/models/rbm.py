@@ -115,11 +115,11 @@ class RBM(GenerativeModel):
             rows = torch.arange(self.config.chains, device=images.device) % len(images)
             self.chain.copy_(_draw(self.units.up(images.flatten(1)[rows])))
 
-    def updates(self) -> tuple[Update, ...]:
-        """One update over the loss."""
+    def updates(self, lr_scale: float = 1.0) -> tuple[Update, ...]:
+        """One update over the loss, at `lr_scale` times the learning rate."""
         # Gaussian units have no bound: hidden units that follow the first principal component
         # together overshoot at the learning rates of binary ones.
-        lr_scale = 0.1 if self.units.gaussian else 1.0
+        lr_scale *= 0.1 if self.units.gaussian else 1.0
         optimizer = Optimizer(self.config.optimizer, lr_scale, momentum=self.config.momentum)
         return (Update("cd", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 

@@ -62,16 +62,17 @@ class Harmonium(nn.Module):
         if self.gaussian or self.centered:
             self.m.copy_(mean)
 
+    def fits_over(self, below: Harmonium) -> bool:
+        """Whether `turn_over` is possible: all units are binary, and the hidden ones suffice."""
+        return not below.gaussian and self.n_hidden >= below.n_visible
+
     @torch.no_grad()
     def turn_over(self, below: Harmonium) -> None:
         """Be `below` upside down: its hidden units are visible here, its visible ones are hidden.
 
-        Where there are more hidden units than that, the others stay as they are, nearly uncoupled;
-        where there are fewer, or those of `below` are Gaussian, nothing happens.
+        Where there are more hidden units than that, the others stay as they are, nearly uncoupled.
         """
         n, w = below.n_visible, below.weight
-        if below.gaussian or n > self.n_hidden:
-            return
         self.weight[:, :n] = w.T
         self.b.copy_(below.c - below.m @ w + self.l * w.sum(0))
         self.c[:n] = below.b - below.l * w.sum(1) + self.m @ w.T
