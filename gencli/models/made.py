@@ -3,10 +3,11 @@
     log p(x) = log 1/M sum_m prod_d p(x_d | x_{before d in ordering m}; mask m)
 
 A hidden unit of degree k may see the first k pixels of the ordering: W_jk is kept where
-degree_j >= degree_k, and in the output layer where position_d > degree_k. With several masks (and
-orderings, if order-agnostic) each training step uses one at random, and the model is the equal
-mixture over all of them, whose exact likelihood `log_prob` gives and from which `sample` draws:
-each image takes a mask, then its pixels in that mask's ordering.
+degree_j >= degree_k, and in the output layer where position_d > degree_k. Few hidden units see the
+pixel just before, which tells most, so direct connections lead from each pixel to all outputs after
+it. With several masks (and orderings, if order-agnostic) each training step uses one at random, and
+the model is the equal mixture over all of them, whose exact likelihood `log_prob` gives and from
+which `sample` draws: each image takes a mask, then its pixels in that mask's ordering.
 
 Paper: Germain et al. 2015, arXiv:1502.03509.
 
@@ -32,7 +33,12 @@ from gencli.nn.likelihoods import likelihood_for
 from gencli.nn.masked import draw_degrees, masked_linear
 from gencli.nn.raster import to_raster
 from gencli.options import Training, option
-from gencli.sampling.ancestral import Conditional, ancestral, layered_conditional
+from gencli.sampling.ancestral import (
+    Conditional,
+    ancestral,
+    layered_conditional,
+    linear_conditional,
+)
 from gencli.sampling.generator import ImageGenerator
 
 
@@ -42,6 +48,7 @@ class Config:
 
     hidden: tuple[int, ...] = option((1000, 1000), "Widths of the hidden layers", min=1)
     masks: int = option(1, "Masks, of which the model is the mixture", min=1)
+    direct: bool = option(True, "Connect the outputs to the pixels directly, too")
     order_agnostic: bool = option(False, "Give each further mask a pixel ordering of its own")
     dropout: float = option(0.0, "Share of hidden units dropped in training", min=0, max=0.9)
     likelihood: Literal["auto", "softmax", "logistic"] = option(
@@ -72,6 +79,9 @@ class MADE(AutoregressiveModel):
         self.layers = nn.ModuleList(
             nn.Linear(i, o) for i, o in zip(widths, (*config.hidden, n * p), strict=True)
         )
+        self.direct = nn.Linear(n, n * p, bias=False) if config.direct else None
+        if self.direct is not None:
+            nn.init.zeros_(self.direct.weight)
         orders, degrees = draw_degrees(n, config.hidden, config.masks, config.order_agnostic)
         self.register_buffer("orders", orders)  # (M, D): the pixels in drawing order
         self.register_buffer("degrees", degrees)  # (M, sum of widths)
@@ -82,12 +92,15 @@ class MADE(AutoregressiveModel):
         position[self.orders[mask]] = torch.arange(1, len(position) + 1, device=position.device)
         p = self.likelihood.n_params
         hidden = torch.split(self.degrees[mask], list(self.config.hidden))
-        degrees = (position, *hidden, (position - 1).repeat_interleave(p))
+        before = (position - 1).repeat_interleave(p)
+        degrees = (position, *hidden, before)
         h = pixels
         for layer, in_degree, out_degree in zip(self.linears(), degrees, degrees[1:], strict=False):
             if h is not pixels:
                 h = F.dropout(F.relu(h), self.config.dropout, self.training)
             h = masked_linear(h, layer.weight, layer.bias, in_degree, out_degree)
+        if self.direct is not None:
+            h = h + masked_linear(pixels, self.direct.weight, None, position, before)
         return h.view(*pixels.shape, p)
 
     def linears(self) -> list[nn.Linear]:
@@ -126,7 +139,12 @@ class MADE(AutoregressiveModel):
         weights[-1] = weights[-1].view(len(order), -1, weights[-1].shape[1])[order].flatten(0, 1)
         biases[-1] = biases[-1].view(len(order), -1)[order].flatten()
         degrees = torch.split(self.degrees[mask], list(self.config.hidden))
-        return layered_conditional(weights, biases, degrees, n)
+        layered = layered_conditional(weights, biases, degrees, n)
+        if self.direct is None:
+            return layered
+        direct = self.direct.weight.view(len(order), -1, len(order))[order][:, :, order]
+        linear = linear_conditional(direct, direct.new_zeros(direct.shape[:2]))
+        return lambda t, pixels: layered(t, pixels) + linear(t, pixels)
 
     def draw(
         self,

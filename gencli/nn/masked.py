@@ -41,7 +41,7 @@ def draw_degrees(
 
 
 def masked_linear(
-    x: Tensor, weight: Tensor, bias: Tensor, in_degree: Tensor, out_degree: Tensor
+    x: Tensor, weight: Tensor, bias: Tensor | None, in_degree: Tensor, out_degree: Tensor
 ) -> Tensor:
     """A linear map (B, in) -> (B, out); output j sees inputs i with in_degree_i <= out_degree_j."""
     return F.linear(x, weight * (out_degree.unsqueeze(1) >= in_degree), bias)

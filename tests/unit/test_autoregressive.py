@@ -42,6 +42,7 @@ BUILDS: dict[str, Build] = {
     "nade": lambda data: nade.NADE(nade.Config(hidden=7), data),
     "nade-relu": lambda data: nade.NADE(nade.Config(hidden=7, activation="relu"), data),
     "made": lambda data: made.MADE(made.Config(hidden=(40,)), data),
+    "made-plain": lambda data: made.MADE(made.Config(hidden=(40,), direct=False), data),
     "made-deep": lambda data: made.MADE(
         made.Config(hidden=(50, 40), masks=3, order_agnostic=True), data
     ),
