@@ -52,7 +52,7 @@ class Config:
     spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
 
 
-TRAINING = Training(epochs=20, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=12, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999)
 
 
 class CGAN(GenerativeModel):
