@@ -7,8 +7,9 @@ The game of the GAN (arXiv:1406.2661) with the image's class y known to both net
 Both embed the class: G has the embedding beside z, D meets it by projection (Miyato and Koyama
 2018, arXiv:1802.05637), which departs from the original's concatenation. The latent that is decoded
 is z followed by a weight for each class, one of which is 1 in a draw from the prior: so paths
-between latents pass from class to class, and an exported decoder takes both. Images are drawn from
-a moving average of G's weights.
+between latents pass from class to class, and an exported decoder takes both. Further departures: a
+penalty on D's gradient at real images (R1, arXiv:1801.04406), without which G makes one image of
+each class; images are drawn from a moving average of G's weights.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.core.adversarial import cross_entropy, non_saturating, two_players
+from gencli.core.adversarial import (
+    cross_entropy,
+    non_saturating,
+    two_players,
+    zero_centred_penalty,
+)
 from gencli.core.model import GenerativeModel, Update
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
@@ -45,14 +51,15 @@ class Config:
     hidden: int = option(
         512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
     )
-    batch_norm: bool = option(True, "Batch normalisation in D's convolutional network.")
+    batch_norm: bool = option(False, "Batch normalisation in D's convolutional network.")
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)
     label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
-    d_lr_scale: float = option(0.3, "D's learning rate relative to G's.", min=0)
+    d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
     spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
+    r1: float = option(2.0, "Weight of the penalty on D's gradient at real images.", min=0)
 
 
-TRAINING = Training(epochs=12, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=12, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
 class CGAN(GenerativeModel):
@@ -81,6 +88,7 @@ class CGAN(GenerativeModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""
+        penalty = partial(zero_centred_penalty, self.discriminator, self.config.r1)
         return two_players(
             self.generator,
             self.discriminator,
@@ -91,6 +99,7 @@ class CGAN(GenerativeModel):
             d_lr_scale=self.config.d_lr_scale,
             apart=self.discriminator.apart,
             output=torch.sigmoid,
+            penalty=penalty if self.config.r1 else None,
         )
 
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:

@@ -42,14 +42,14 @@ class Config:
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
     hidden: int = option(
-        0, "Units of the dense layers of a convolutional network; 0 for none.", min=0
+        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
     )
     d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
     penalty: float = option(10.0, "Weight lambda of the gradient penalty.", min=0)
     spectral_norm: bool = option(False, "Give the critic's layers unit spectral norm.")
 
 
-TRAINING = Training(epochs=30, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=12, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
 class WGANGP(LatentModel):

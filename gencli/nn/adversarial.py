@@ -69,6 +69,8 @@ class Generator(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = nn.Embedding(n_classes, latent_dim) if n_classes else None
+        if self.embedding is not None:  # or G makes one image of each class, whatever z is
+            nn.init.normal_(self.embedding.weight, std=0.1)
         n_inputs = latent_dim * (2 if n_classes else 1)
         if network == "mlp":
             self.layers = _upward_mlp(n_inputs, width, data)
