@@ -6,17 +6,19 @@ border but far from it still moves the generator. With real images labelled 1 an
     D minimises 1/2 E (D(x) - 1)^2 + 1/2 E D(G(z))^2,    G minimises 1/2 E (D(G(z)) - 1)^2
 
 (the paper's equation 9). Departures: the networks are those of `dcgan` or `gan`, smaller than the
-paper's, and images are drawn from a moving average of G's weights.
+paper's; a penalty on D's gradient at real images (R1, arXiv:1801.04406), without which D wins;
+images are drawn from a moving average of G's weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
 
-from gencli.core.adversarial import two_players
+from gencli.core.adversarial import two_players, zero_centred_penalty
 from gencli.core.latent import LatentModel
 from gencli.core.model import Update
 from gencli.data.spec import DataInfo
@@ -37,15 +39,16 @@ class Config:
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
     hidden: int = option(
-        0, "Units of the dense layers of a convolutional network; 0 for none.", min=0
+        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
     )
     batch_norm: bool = option(False, "Batch normalisation in D's convolutional network.")
     d_steps: int = option(1, "Updates of D for each update of G.", min=1)
     d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
     spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
+    r1: float = option(20.0, "Weight of the penalty on D's gradient at real images.", min=0)
 
 
-TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+TRAINING = Training(epochs=12, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
 def _discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -74,6 +77,7 @@ class LSGAN(LatentModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""
+        penalty = partial(zero_centred_penalty, self.discriminator, self.config.r1)
         return two_players(
             self.generator,
             self.discriminator,
@@ -83,6 +87,7 @@ class LSGAN(LatentModel):
             d_steps=self.config.d_steps,
             d_lr_scale=self.config.d_lr_scale,
             apart=self.discriminator.apart,
+            penalty=penalty if self.config.r1 else None,
         )
 
     def decode(self, z: Tensor) -> Tensor:
