@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# pytest runs a process on each core (pyproject.toml); subprocesses of the command inherit this
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REAL_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
