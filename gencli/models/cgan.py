@@ -28,10 +28,10 @@ from gencli.core.adversarial import (
     two_players,
     zero_centred_penalty,
 )
-from gencli.core.model import GenerativeModel, Update
+from gencli.core.adversarial_model import AdversarialModel
+from gencli.core.model import Update
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.nn.adversarial import Discriminator, Generator
 from gencli.options import Training, option
 from gencli.sampling.generator import ImageGenerator
 
@@ -62,29 +62,19 @@ class Config:
 TRAINING = Training(epochs=12, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
-class CGAN(GenerativeModel):
+class CGAN(AdversarialModel):
     """The GAN that draws the class it is asked for."""
 
-    channels_last = True
     conditional = True
 
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
         if not data.n_classes:
             raise UsageError(
                 "cgan needs labels, and these data have none.",
                 "Put the images into one folder per class, or train dcgan.",
             )
+        super().__init__(config, data, n_classes=data.n_classes, batch_norm=config.batch_norm)
         self.config = config
-        self.generator = Generator(
-            config.network, config.latent_dim, config.width, data,
-            hidden=config.hidden, n_classes=data.n_classes,
-        )  # fmt: skip
-        self.discriminator = Discriminator(
-            config.network, config.d_width, data,
-            hidden=config.hidden, n_classes=data.n_classes,
-            spectral=config.spectral_norm, batch_norm=config.batch_norm,
-        )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""

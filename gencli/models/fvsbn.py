@@ -8,7 +8,8 @@ Papers: Frey, Hinton and Dayan 1996, "Does the wake-sleep algorithm produce good
 estimators?"; the protocol is that of Larochelle and Murray 2011, "The Neural Autoregressive
 Distribution Estimator".
 
-Departures: Adam instead of plain gradient descent; besides weight decay, an L1 penalty and one on
+Departures: biases start from the base rates of binary pixels; Adam instead of plain gradient
+descent; besides weight decay, an L1 penalty and one on
 the differences between adjacent pixels' weights, which generalise better; for 8-bit pixels each
 regression gives the parameters of a mixture of discretised logistics (arXiv:1701.05517) or of a
 softmax.

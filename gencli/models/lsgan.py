@@ -19,10 +19,9 @@ from typing import Literal
 from torch import Tensor
 
 from gencli.core.adversarial import two_players, zero_centred_penalty
-from gencli.core.latent import LatentModel
+from gencli.core.adversarial_model import AdversarialModel
 from gencli.core.model import Update
 from gencli.data.spec import DataInfo
-from gencli.nn.adversarial import Discriminator, Generator
 from gencli.options import Training, option
 
 
@@ -59,21 +58,12 @@ def _generator_loss(d_fake: Tensor) -> Tensor:
     return 0.5 * (d_fake - 1).square().mean()
 
 
-class LSGAN(LatentModel):
+class LSGAN(AdversarialModel):
     """The GAN of least squares."""
 
-    channels_last = True
-
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(config.latent_dim, data)
+        super().__init__(config, data, batch_norm=config.batch_norm)
         self.config = config
-        self.generator = Generator(
-            config.network, config.latent_dim, config.width, data, hidden=config.hidden
-        )
-        self.discriminator = Discriminator(
-            config.network, config.d_width, data,
-            hidden=config.hidden, spectral=config.spectral_norm, batch_norm=config.batch_norm,
-        )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""
@@ -89,8 +79,3 @@ class LSGAN(LatentModel):
             apart=self.discriminator.apart,
             penalty=penalty if self.config.r1 else None,
         )
-
-    def decode(self, z: Tensor) -> Tensor:
-        """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
-        images: Tensor = self.generator(z)
-        return images

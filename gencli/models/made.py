@@ -11,8 +11,9 @@ which `sample` draws: each image takes a mask, then its pixels in that mask's or
 
 Paper: Germain et al. 2015, arXiv:1502.03509.
 
-Departures: masks are chosen at random instead of in turn; the first mask's ordering is raster order
-and its degrees are even; Adam replaces Adadelta; hidden units may be dropped out.
+Departures: output biases start from the base rates of binary pixels; masks are chosen at random
+instead of in turn; the first mask's ordering is raster order and its degrees are even; Adam
+replaces Adadelta; hidden units may be dropped out.
 """
 
 from __future__ import annotations

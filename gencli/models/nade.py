@@ -12,8 +12,8 @@ arXiv:1306.0186): conditionals are mixtures of Gaussians.
 Departures: RNADE reports the density of pixels with uniform noise added; here each conditional
 density is integrated over the pixel's bin instead (the outer bins take the tails) and conditions on
 the pixels themselves, so that `log_prob` is the exact log-probability of the 8-bit image, free of
-noise and comparable in bits per dimension. Its sum is not rescaled by 1/d. Adam replaces gradient
-descent.
+noise and comparable in bits per dimension. Its sum is not rescaled by 1/d. The b_d
+start from the base rates of binary pixels. Adam replaces gradient descent.
 """
 
 from __future__ import annotations

@@ -17,17 +17,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from gencli.core.adversarial import (
     two_players,
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from gencli.core.latent import LatentModel
+from gencli.core.adversarial_model import AdversarialModel
 from gencli.core.model import Optimizer, Update
 from gencli.data.spec import DataInfo
-from gencli.nn.adversarial import Discriminator, Generator
 from gencli.options import Training, option
 
 
@@ -55,21 +52,12 @@ class Config:
 TRAINING = Training(epochs=30, batch_size=64, lr=2e-4, ema_decay=0.999)
 
 
-class WGAN(LatentModel):
+class WGAN(AdversarialModel):
     """The GAN of the earth mover's distance."""
 
-    channels_last = True
-
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(config.latent_dim, data)
+        super().__init__(config, data, batch_norm=config.batch_norm)
         self.config = config
-        self.generator = Generator(
-            config.network, config.latent_dim, config.width, data, hidden=config.hidden
-        )
-        self.discriminator = Discriminator(
-            config.network, config.d_width, data,
-            hidden=config.hidden, spectral=config.spectral_norm, batch_norm=config.batch_norm,
-        )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, clipped after each, then the generator's."""
@@ -88,8 +76,3 @@ class WGAN(LatentModel):
     def _clip(self) -> None:
         for p in self.discriminator.parameters():
             p.clamp_(-self.config.clip, self.config.clip)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
-        images: Tensor = self.generator(z)
-        return images

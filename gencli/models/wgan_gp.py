@@ -22,10 +22,9 @@ from gencli.core.adversarial import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from gencli.core.latent import LatentModel
+from gencli.core.adversarial_model import AdversarialModel
 from gencli.core.model import Batch, Optimizer, Update
 from gencli.data.spec import DataInfo
-from gencli.nn.adversarial import Discriminator, Generator
 from gencli.options import Training, option
 
 
@@ -52,21 +51,12 @@ class Config:
 TRAINING = Training(epochs=12, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
-class WGANGP(LatentModel):
+class WGANGP(AdversarialModel):
     """The Wasserstein GAN whose critic has gradients of norm 1."""
 
-    channels_last = True
-
     def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(config.latent_dim, data)
+        super().__init__(config, data)
         self.config = config
-        self.generator = Generator(
-            config.network, config.latent_dim, config.width, data, hidden=config.hidden
-        )
-        self.discriminator = Discriminator(
-            config.network, config.d_width, data,
-            hidden=config.hidden, spectral=config.spectral_norm,
-        )  # fmt: skip
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, then the generator's."""
@@ -88,8 +78,3 @@ class WGANGP(LatentModel):
         (gradient,) = torch.autograd.grad(self.discriminator(u).sum(), u, create_graph=True)
         norm: Tensor = gradient.flatten(1).norm(dim=1)
         return self.config.penalty * (norm - 1).square().mean()
-
-    def decode(self, z: Tensor) -> Tensor:
-        """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
-        images: Tensor = self.generator(z)
-        return images
