@@ -26,8 +26,10 @@ BUILDS = {
     "fvsbn": lambda: fvsbn.FVSBN(fvsbn.Config(), DATA),
     "nade": lambda: nade.NADE(nade.Config(hidden=500), DATA),
     "made": lambda: made.MADE(made.Config(hidden=(500, 500)), DATA),
-    "pixelcnn": lambda: pixelcnn.PixelCNN(pixelcnn.Config(channels=32, blocks=15), DATA),
-    "gated": lambda: pixelcnn.PixelCNN(pixelcnn.Config(channels=32, blocks=7, gated=True), DATA),
+    "pixelcnn": lambda: pixelcnn.PixelCNN(pixelcnn.Config(channels=32, blocks=15, kernel=3), DATA),
+    "gated": lambda: pixelcnn.PixelCNN(
+        pixelcnn.Config(channels=32, blocks=7, kernel=3, gated=True), DATA
+    ),
 }
 
 

@@ -2,7 +2,7 @@
 
     log p(x) = sum_{i,j} sum_c log p(x_ijc | rows above i, pixels left of j, channels before c)
 
-A 7 x 7 convolution with mask A reads the image; residual blocks of 1 x 1, 3 x 3 (mask B) and 1 x 1
+A 7 x 7 convolution with mask A reads the image; residual blocks of 1 x 1, k x k (mask B) and 1 x 1
 convolutions follow, then two 1 x 1 layers. With `gated`, a vertical stack sees all rows above
 without a blind spot, a horizontal stack sees the row so far, and units are tanh(a) sigma(b).
 
@@ -10,6 +10,10 @@ Papers: van den Oord et al. 2016, arXiv:1601.06759 (residual blocks, masks, soft
 arXiv:1606.05328 (gates, two stacks); the logistic mixture is that of arXiv:1701.05517, but with a
 full mixture per colour channel given the channels before it, in place of means that depend on them
 linearly.
+
+Departures: each position has features of its own beside those of the first convolution, and each
+pixel's distribution a bias, which starts from the base rates of binary pixels; few blocks of large
+kernels instead of many of 3 x 3; blocks start near the identity.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from gencli.core.autoregressive import AutoregressiveModel
 from gencli.core.model import Batch, Loss, Optimizer, Update
@@ -36,7 +41,8 @@ class Config:
     """Settings of PixelCNN."""
 
     channels: int = option(32, "Features per pixel; the blocks' bottleneck has half of them", min=6)
-    blocks: int = option(15, "Residual blocks, or gated layers", min=1)
+    blocks: int = option(5, "Residual blocks, or gated layers", min=1)
+    kernel: int = option(7, "Side of the blocks' convolutions, odd", min=3)
     gated: bool = option(False, "Gated units in a vertical and a horizontal stack")
     dropout: float = option(0.0, "Share of features dropped in training, per block", min=0, max=0.9)
     likelihood: Literal["auto", "softmax", "logistic"] = option(
@@ -61,19 +67,24 @@ class PixelCNN(AutoregressiveModel):
                 f"--channels {config.channels} cannot be shared out to the colours of the images.",
                 f"Choose a multiple of {2 * data.channels}.",
             )
+        if config.kernel % 2 == 0:
+            raise UsageError("--kernel must be odd: a pixel is in the middle.", "Try --kernel 5.")
         self.config = config
         self.likelihood = likelihood_for(data, config.likelihood, config.components, "softmax")
         self.discrete_levels = self.likelihood.levels
         stacks = GatedStacks if config.gated else ResidualStack
         self.stacks: GatedStacks | ResidualStack = stacks(
-            data.channels, config.channels, config.blocks,
+            data.shape, config.channels, config.blocks, config.kernel,
             data.channels * self.likelihood.n_params, config.dropout,
         )  # fmt: skip
+        nn.init.normal_(self.stacks.last.weight, std=0.01)
+        self.bias = nn.Parameter(torch.zeros(data.n_pixels, self.likelihood.n_params))
 
     def parameters_of(self, pixels: Tensor) -> Tensor:
         """Each pixel's distribution given those before it: raster (B, D) -> (B, D, P)."""
         outputs: Tensor = self.stacks(from_raster(pixels, self.data.shape))  # (B, C * P, H, W)
-        return outputs.permute(0, 2, 3, 1).reshape(*pixels.shape, self.likelihood.n_params)
+        rows = outputs.permute(0, 2, 3, 1).reshape(*pixels.shape, self.likelihood.n_params)
+        return rows + self.bias
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
@@ -89,8 +100,14 @@ class PixelCNN(AutoregressiveModel):
         optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
         return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
+    def output_bias(self) -> Tensor:
+        """The bias of all pixels."""
+        return self.bias.view(-1)
+
     def cached_conditional(self, n: int) -> Conditional:
         """Conditionals for drawing `n` images, computing one position per layer."""
         if isinstance(self.stacks, GatedStacks):
-            return gated_rows(self.stacks, n, self.data.shape)
-        return residual_rows(self.stacks, n, self.data.shape)
+            network = gated_rows(self.stacks, n, self.data.shape)
+        else:
+            network = residual_rows(self.stacks, n, self.data.shape)
+        return lambda t, pixels: network(t, pixels) + self.bias[t]

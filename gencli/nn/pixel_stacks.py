@@ -1,7 +1,9 @@
 """The networks of PixelCNN: a stack of masked residual blocks, and the two gated stacks.
 
 Both map images (B, C, H, W) to outputs (B, C * P, H, W), the P outputs of a colour channel side by
-side, functions of the pixels above and to the left and of the channels before.
+side, functions of the pixels above and to the left and of the channels before. Convolutions do not
+know where they are, and a pixel's place tells much: a map of features per position is added to the
+first layer's.
 """
 
 from __future__ import annotations
@@ -14,15 +16,21 @@ from gencli.nn.masked import CausalConv2d, channel_group
 
 
 class ResidualBlock(nn.Module):
-    """x + 1x1(relu(3x3(relu(1x1(relu(x)))))), with a bottleneck of half the features."""
+    """x + 1x1(relu(kxk(relu(1x1(relu(x)))))), with a bottleneck of half the features.
 
-    def __init__(self, n_colors: int, channels: int, dropout: float) -> None:
+    At first it changes x little, however many blocks there are.
+    """
+
+    def __init__(self, n_colors: int, channels: int, kernel: int, dropout: float) -> None:
         super().__init__()
         wide, narrow = (channel_group(c, n_colors) for c in (channels, channels // 2))
         self.reduce = CausalConv2d(wide, narrow, 1, "B")
-        self.conv = CausalConv2d(narrow, narrow, 3, "B")
+        self.conv = CausalConv2d(narrow, narrow, kernel, "B")
         self.expand = CausalConv2d(narrow, wide, 1, "B")
         self.dropout = dropout
+        for layer in (self.reduce, self.conv):
+            nn.init.kaiming_normal_(layer.weight)
+        nn.init.normal_(self.expand.weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> the same."""
@@ -35,15 +43,18 @@ class ResidualStack(nn.Module):
     """The network of arXiv:1601.06759, figure 5 and table 1."""
 
     def __init__(
-        self, n_colors: int, channels: int, n_blocks: int, n_outputs: int, dropout: float
-    ) -> None:
+        self, shape: tuple[int, int, int], channels: int, n_blocks: int, kernel: int,
+        n_outputs: int, dropout: float,
+    ) -> None:  # fmt: skip
         super().__init__()
+        n_colors, height, width = shape
         colors, features, outputs = (
             channel_group(c, n_colors) for c in (n_colors, channels, n_outputs)
         )
         self.first = CausalConv2d(colors, features, 7, "A")
+        self.place = nn.Parameter(torch.zeros(channels, height, width))
         self.blocks = nn.ModuleList(
-            ResidualBlock(n_colors, channels, dropout) for _ in range(n_blocks)
+            ResidualBlock(n_colors, channels, kernel, dropout) for _ in range(n_blocks)
         )
         self.mix = CausalConv2d(features, features, 1, "B")
         self.last = CausalConv2d(features, outputs, 1, "B")
@@ -54,7 +65,7 @@ class ResidualStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * P, H, W)."""
-        h = self.first(x.contiguous(memory_format=torch.channels_last))
+        h = self.first(x.contiguous(memory_format=torch.channels_last)) + self.place
         for block in self.blocks:
             h = block(h)
         return self.last(F.relu(self.mix(F.relu(h))))  # type: ignore[no-any-return]
@@ -98,14 +109,17 @@ class GatedStacks(nn.Module):
     """The network of arXiv:1606.05328, unconditional."""
 
     def __init__(
-        self, n_colors: int, channels: int, n_layers: int, n_outputs: int, dropout: float
-    ) -> None:
+        self, shape: tuple[int, int, int], channels: int, n_layers: int, kernel: int,
+        n_outputs: int, dropout: float,
+    ) -> None:  # fmt: skip
         super().__init__()
+        n_colors, height, width = shape
         features, outputs = (channel_group(c, n_colors) for c in (channels, n_outputs))
         self.layers = nn.ModuleList(
-            GatedLayer(n_colors, channels if i else n_colors, channels, 3 if i else 7)
+            GatedLayer(n_colors, channels if i else n_colors, channels, kernel if i else 7)
             for i in range(n_layers)
         )
+        self.place = nn.Parameter(torch.zeros(channels, height, width))
         self.mix = CausalConv2d(features, features, 1, "B")
         self.last = CausalConv2d(features, outputs, 1, "B")
         self.dropout = dropout
@@ -117,7 +131,9 @@ class GatedStacks(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * P, H, W)."""
         v = h = x.contiguous(memory_format=torch.channels_last)
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
             v, h = layer(v, h)
+            if index == 0:
+                v, h = v + self.place, h + self.place
             h = F.dropout(h, self.dropout, self.training)
         return self.last(F.relu(self.mix(F.relu(h))))  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from gencli.nn.likelihoods import Likelihood
 
 Activation = Literal["sigmoid", "relu"]
 
-CHUNK = 8
+CHUNK = 14
 """Pixels at a time: their hidden units fit the processor's cache, and calls are few enough."""
 
 

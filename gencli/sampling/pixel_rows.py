@@ -69,27 +69,27 @@ def _pointwise(conv: CausalConv2d) -> Callable[[Tensor], Tensor]:
 def _walk(
     shape: tuple[int, int, int],
     read: Callable[[int, Tensor], None],
-    next_row: Callable[[], None],
-    outputs: Callable[[int], Tensor],
+    next_row: Callable[[int], None],
+    outputs: Callable[[int, int], Tensor],
 ) -> Conditional:
     """Turn pixel-wise functions into a `Conditional`.
 
-    `read(j, x)` takes in the channels (n, C) of pixel j drawn so far, the others zero;
-    `outputs(j)` gives (n, C * P).
+    `read(j, x)` takes in the channels (n, C) of the row's pixel j drawn so far, the others zero;
+    `next_row(i)` begins row i; `outputs(i, j)` gives (n, C * P).
     """
     channels, _, width = shape
 
     def conditional(t: int, pixels: Tensor) -> Tensor:
         pixel, channel = divmod(t, channels)
-        j = pixel % width
+        i, j = divmod(pixel, width)
         if channel == 0 and pixel > 0:
             before = pixels[(pixel - 1) * channels : pixel * channels].t()
             read((pixel - 1) % width, before)
             if j == 0:
-                next_row()
+                next_row(i)
         if channel > 0:
             read(j, pixels[pixel * channels : (pixel + 1) * channels].t())
-        return outputs(j).view(pixels.shape[1], channels, -1)[:, channel]
+        return outputs(i, j).view(pixels.shape[1], channels, -1)[:, channel]
 
     return conditional
 
@@ -103,12 +103,12 @@ def residual_rows(stack: ResidualStack, n: int, shape: tuple[int, int, int]) -> 
     expand = [_pointwise(block.expand) for block in blocks]
     mix, last = _pointwise(stack.mix), _pointwise(stack.last)
 
-    def next_row() -> None:
+    def next_row(i: int) -> None:
         for cache in (first, *caches):
             cache.next_row()
 
-    def outputs(j: int) -> Tensor:
-        h = first.at(j)
+    def outputs(i: int, j: int) -> Tensor:
+        h = first.at(j) + stack.place[:, i, j]
         for narrow, cache, wide in zip(reduce, caches, expand, strict=True):
             cache.put(j, narrow(h.relu()).relu_())
             h += wide(cache.at(j).relu_())
@@ -127,7 +127,7 @@ def gated_rows(stacks: GatedStacks, n: int, shape: tuple[int, int, int]) -> Cond
     kernels = [layer.vertical.weight for layer in layers]
     rows = [w.new_zeros(n, *w.shape[1:3], width) for w in kernels]  # (n, in, rows, W): their inputs
 
-    def next_row() -> None:
+    def next_row(i: int) -> None:
         v = caches[0].row[:, caches[0].reach : caches[0].reach + width].permute(0, 2, 1)
         for index, (layer, cache) in enumerate(zip(layers, caches, strict=True)):
             rows[index] = torch.cat([rows[index][:, :, 1:], v.unsqueeze(2)], 2)
@@ -136,9 +136,11 @@ def gated_rows(stacks: GatedStacks, n: int, shape: tuple[int, int, int]) -> Cond
             cache.base = below + cache.bias
             cache.next_row()
             v = gate(v).squeeze(2)
+            if index == 0:
+                v = v + stacks.place[:, i - 1]
 
-    def outputs(j: int) -> Tensor:
-        h = out[0](gate(caches[0].at(j)))
+    def outputs(i: int, j: int) -> Tensor:
+        h = out[0](gate(caches[0].at(j))) + stacks.place[:, i, j]
         for wide, cache in zip(out[1:], caches[1:], strict=True):
             cache.put(j, h)
             h = h + wide(gate(cache.at(j)))
