@@ -53,8 +53,9 @@ class Config:
 
 
 TRAINING = Training(
-    epochs=10, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999, binarize="dynamic"
-)
+    epochs=10, batch_size=64, lr=2e-3, lr_schedule="cosine", warmup=100, ema_decay=0.999,
+    binarize="dynamic",
+)  # fmt: skip
 
 
 class PixelCNN(AutoregressiveModel):
