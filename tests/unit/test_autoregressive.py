@@ -48,7 +48,7 @@ BUILDS: dict[str, Build] = {
     ),
     "pixelcnn": lambda data: pixelcnn.PixelCNN(pixelcnn.Config(channels=12, blocks=2), data),
     "pixelcnn-logistic": lambda data: pixelcnn.PixelCNN(
-        pixelcnn.Config(6, 1, likelihood="auto" if data.binary else "logistic"), data
+        pixelcnn.Config(6, 1, kernel=3, likelihood="auto" if data.binary else "logistic"), data
     ),
     "gated": lambda data: pixelcnn.PixelCNN(
         pixelcnn.Config(channels=12, blocks=3, gated=True), data
@@ -252,6 +252,7 @@ def test_raster_puts_the_channels_of_a_pixel_side_by_side() -> None:
         (lambda: fvsbn.FVSBN(fvsbn.Config(likelihood="softmax"), BINARY), "8-bit"),
         (lambda: made.MADE(made.Config(hidden=()), BINARY), "hidden"),
         (lambda: pixelcnn.PixelCNN(pixelcnn.Config(channels=32), COLOR), "--channels 32"),
+        (lambda: pixelcnn.PixelCNN(pixelcnn.Config(kernel=4), GREY), "--kernel"),
         (
             lambda: BUILDS["fvsbn"](BINARY).sample(
                 1, generator=ImageGenerator(0, [0]), temperature=0.0
@@ -302,8 +303,9 @@ def test_fvsbn_is_smooth_when_adjacent_pixels_have_the_same_weights(data: DataIn
         lambda data: fvsbn.FVSBN(fvsbn.Config(), data),
         lambda data: nade.NADE(nade.Config(hidden=3), data),
         lambda data: made.MADE(made.Config(hidden=(3,)), data),
+        lambda data: pixelcnn.PixelCNN(pixelcnn.Config(channels=6, blocks=1), data),
     ],
-    ids=["fvsbn", "nade", "made"],
+    ids=["fvsbn", "nade", "made", "pixelcnn"],
 )
 def test_the_biases_start_from_the_base_rates_of_binary_pixels(
     build: Callable[[DataInfo], AutoregressiveModel],
