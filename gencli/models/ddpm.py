@@ -46,7 +46,7 @@ class Config:
 
 
 TRAINING = Training(
-    epochs=4, batch_size=64, lr=2e-3, lr_schedule="cosine", warmup=100, ema_decay=0.999
+    epochs=6, batch_size=16, lr=3e-3, lr_schedule="cosine", warmup=200, ema_decay=0.999
 )
 
 
