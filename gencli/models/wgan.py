@@ -41,7 +41,7 @@ class Config:
         32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
     )
     hidden: int = option(
-        0, "Units of the dense layers of a convolutional network; 0 for none.", min=0
+        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
     )
     batch_norm: bool = option(False, "Batch normalisation in D's convolutional network.")
     d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
@@ -49,7 +49,7 @@ class Config:
     spectral_norm: bool = option(False, "Unit spectral norm of the critic's layers, not clipping.")
 
 
-TRAINING = Training(epochs=30, batch_size=64, lr=2e-4, ema_decay=0.999)
+TRAINING = Training(epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
 
 class WGAN(AdversarialModel):
