@@ -80,21 +80,25 @@ class RBM(GenerativeModel):
         """F(v+) - F(v-) per image, and the penalties."""
         config, units = self.config, self.units
         v = batch.images.flatten(1)
-        logits = units.up(v)  # before the chain, so that autocast's copy of W carries gradients
         with torch.no_grad():
+            logits = units.up(v)
             h = self.chain.to(v.dtype) if config.persistent else _draw(logits)
             uniform = uniform_like(h)
             h = units.gibbs(h, uniform, config.k - 1)
             v_model = units.draw_visible(h, uniform(units.n_visible))
-        logits_model = units.up(v_model)
-        if config.persistent:
-            self.chain.copy_(_draw(logits_model.detach()))
-        free_energy = units.free_energy(v, logits).mean()
-        total = free_energy - units.free_energy(v_model, logits_model).mean()
+            logits_model = units.up(v_model)
+            if config.persistent:
+                self.chain.copy_(_draw(logits_model))
+        # Both phases at once: one product for their gradients.
+        both = torch.cat([v, v_model])
+        logits = units.known_up(both, torch.cat([logits, logits_model]))
+        data, model = units.free_energy(both, logits).tensor_split([len(v)])
+        free_energy = data.mean()
+        total = free_energy - model.mean()
         if config.weight_decay:
             total = total + 0.5 * config.weight_decay * units.weight.square().sum()
         if config.sparsity:
-            excess = logits.sigmoid().mean(0) - config.sparsity_target
+            excess = logits[: len(v)].sigmoid().mean(0) - config.sparsity_target
             total = total + config.sparsity * excess.square().sum()
         return Loss(total, free_energy=free_energy)
 

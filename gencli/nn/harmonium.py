@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,24 @@ from torch import Tensor, nn
 
 from gencli.evaluation.ais import ais
 from gencli.sampling.gibbs import bernoulli, gibbs, uniform_like
+
+
+class _KnownLinear(torch.autograd.Function):
+    """c + u W, known already: only its gradients cost anything."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, weight: Tensor, c: Tensor, x: Tensor) -> Tensor:
+        kind, low = u.device.type, torch.is_autocast_enabled(u.device.type)
+        ctx.dtype = torch.get_autocast_dtype(kind) if low else weight.dtype
+        ctx.save_for_backward(u, weight)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+        u, weight = ctx.saved_tensors
+        low = g.to(ctx.dtype)
+        grad_u = (low @ weight.to(ctx.dtype).T).to(u.dtype) if ctx.needs_input_grad[0] else None
+        return grad_u, (u.to(ctx.dtype).T @ low).to(weight.dtype), g.sum(0), None
 
 
 class Harmonium(nn.Module):
@@ -89,6 +108,11 @@ class Harmonium(nn.Module):
     def up(self, v: Tensor) -> Tensor:
         """Log-odds x of h given v."""
         return torch.addmm(self.c, self.standardize(v), self.weight).to(v.dtype)
+
+    def known_up(self, v: Tensor, x: Tensor) -> Tensor:
+        """Log-odds `x` that `up` gave for `v` without gradients, with gradients."""
+        out: Tensor = _KnownLinear.apply(self.standardize(v), self.weight, self.c, x)
+        return out
 
     def down(self, h: Tensor, beta: float = 1.0) -> Tensor:
         """Log-odds of binary v given h, or means of u; at beta = 0 the base rates."""
