@@ -1,4 +1,4 @@
-"""How much faster 20 steps of dpm++ are than all steps of ancestral sampling, and what they cost.
+"""How much faster 20 steps are than all steps of ancestral sampling, and what they cost.
 
 python benchmarks/ddpm_sampling.py                      speed, of a model with fresh weights
 python benchmarks/ddpm_sampling.py RUN --quality 2000   and fd_judge of so many samples of each
@@ -18,6 +18,7 @@ from gencli import loaded
 from gencli.data.spec import DataInfo
 from gencli.evaluation.evaluate import evaluate
 from gencli.models.ddpm import DDPM, Config
+from gencli.sampling.diffusion import SAMPLERS
 from gencli.sampling.generator import ImageGenerator
 from gencli.training.session import load_data
 from gencli.training.settings import Settings
@@ -30,13 +31,14 @@ def main() -> None:
     parser.add_argument("run", nargs="?", help="a trained ddpm; without, a fresh one for MNIST")
     parser.add_argument("--n", type=int, default=16, help="images at once")
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20, help="steps of dpm++")
+    parser.add_argument("--sampler", choices=list(SAMPLERS), default="dpm++")
+    parser.add_argument("--steps", type=int, default=20, help="of that sampler")
     parser.add_argument("--quality", type=int, default=0, metavar="N", help="samples for fd_judge")
     args = parser.parse_args()
 
     run = loaded.load(args.run) if args.run else None
     model: Any = run.model if run else DDPM(Config(), DataInfo(1, 28, 28)).eval()
-    few = {"sampler": "dpm++", "steps": args.steps}
+    few = {"sampler": args.sampler, "steps": args.steps}
     every = {"sampler": "ddpm", "steps": model.config.timesteps}
 
     def rate(options: dict[str, Any]) -> float:

@@ -43,7 +43,8 @@ Steps = Annotated[
     ),
 ]
 Sampler = Annotated[
-    str | None, typer.Option(help="Diffusion: ddpm, ddim or dpm++.", rich_help_panel=SOME_MODELS)
+    str | None,
+    typer.Option(help="Diffusion: ddpm, ddim, dpm++ or sde-dpm++.", rich_help_panel=SOME_MODELS),
 ]
 Guidance = Annotated[
     float | None,

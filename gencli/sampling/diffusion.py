@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Literal, Protocol
 
@@ -117,77 +117,93 @@ class Sampler(Protocol):
         ...
 
 
-def ddpm(
+def solve(
     denoise: Denoiser,
     x: Tensor,
     schedule: Schedule,
     times: Sequence[int],
     *,
+    order: Literal[1, 2],
+    stochastic: bool,
     generator: ImageGenerator | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Ancestral sampling from the posteriors (arXiv:2006.11239), of the smaller variance.
+    """Solve the reverse process from `times[0]` down to 0, one denoising a step.
+
+    Every sampler here is this with two choices made, since a step of the reverse SDE with x_0 held
+    fixed is a draw from the posterior of ancestral sampling.
+
+    Args:
+        denoise: The model.
+        x: Noise (n, C, H, W).
+        schedule: Of the noise.
+        times: From the noise to 0.
+        order: 1 takes the model's x_0 as it is; 2 extrapolates it to the middle of the step from
+            the step before (Lu et al. 2022, arXiv:2211.01095, algorithm 2). The last step, to no
+            noise at all, is of first order: log(alpha / sigma) has no end there.
+        stochastic: Draw from the posteriors, of the smaller variance, rather than follow the
+            probability-flow ODE. Fresh noise makes up for errors that the ODE carries to the end.
+        generator: Of the fresh noise.
+        on_step: Called after each step.
 
     Raises:
-        ValueError: If there is no generator.
+        ValueError: If it is stochastic and there is no generator.
     """
-    if generator is None:
-        raise ValueError("ancestral sampling needs a generator")
+    before: tuple[Tensor, float] | None = None
     for i, (t, s) in enumerate(pairwise(times), 1):
-        a, b, v = posterior(schedule, s, t)
-        x = a * _at(denoise, x, t) + b * x
-        if s > 0:
-            x = x + math.sqrt(v) * generator.normal(*x.shape[1:])
-        if on_step:
-            on_step(i, len(times) - 1, x)
-    return x
-
-
-def ddim(
-    denoise: Denoiser,
-    x: Tensor,
-    schedule: Schedule,
-    times: Sequence[int],
-    *,
-    generator: ImageGenerator | None = None,
-    on_step: OnStep | None = None,
-) -> Tensor:
-    """Deterministic DDIM (arXiv:2010.02502, eta = 0): first order in the probability-flow ODE."""
-    for i, (t, s) in enumerate(pairwise(times), 1):
-        x = _exponential_step(x, _at(denoise, x, t), schedule, s, t)
-        if on_step:
-            on_step(i, len(times) - 1, x)
-    return x
-
-
-def dpm_multistep(
-    denoise: Denoiser,
-    x: Tensor,
-    schedule: Schedule,
-    times: Sequence[int],
-    *,
-    generator: ImageGenerator | None = None,
-    on_step: OnStep | None = None,
-) -> Tensor:
-    """DPM-Solver++(2M) (arXiv:2211.01095, algorithm 2): second order, one denoising a step.
-
-    The last step, to no noise at all, is of first order: log(alpha / sigma) has no end there.
-    """
-    D_before, h_before = None, 0.0
-    for i, (t, s) in enumerate(pairwise(times), 1):
-        D = _at(denoise, x, t)
+        x_0 = _at(denoise, x, t)
         h = _log_snr(schedule, s) - _log_snr(schedule, t)  # of sqrt(SNR): lambda in the paper
-        estimate = D
-        if D_before is not None and s > 0:
-            estimate = D + h / (2 * h_before) * (D - D_before)
-        x = _exponential_step(x, estimate, schedule, s, t)
-        D_before, h_before = D, h
+        estimate = x_0
+        if order == 2 and before is not None and s > 0:
+            x_0_before, h_before = before
+            estimate = x_0 + h / (2 * h_before) * (x_0 - x_0_before)
+        before = x_0, h
+        step = _posterior_step if stochastic else _ode_step
+        x = step(x, estimate, schedule, s, t, generator)
         if on_step:
             on_step(i, len(times) - 1, x)
     return x
 
 
-SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim, "dpm++": dpm_multistep}
+def _ode_step(
+    x: Tensor, x_0: Tensor, schedule: Schedule, s: int, t: int, _: ImageGenerator | None
+) -> Tensor:
+    """Solve the probability-flow ODE from t to s as if the estimate `x_0` held all the way."""
+    alpha_s, sigma_s = schedule.levels[s]
+    alpha_t, sigma_t = schedule.levels[t]
+    ratio = sigma_s / sigma_t
+    return ratio * x + (alpha_s - alpha_t * ratio) * x_0
+
+
+def _posterior_step(
+    x: Tensor, x_0: Tensor, schedule: Schedule, s: int, t: int, generator: ImageGenerator | None
+) -> Tensor:
+    """Draw x_s given x_t and the estimate `x_0`; at s = 0 it is certain."""
+    if generator is None:
+        raise ValueError("a stochastic sampler needs a generator")
+    a, b, v = posterior(schedule, s, t)
+    x = a * x_0 + b * x
+    return x + math.sqrt(v) * generator.normal(*x.shape[1:]) if s > 0 else x
+
+
+ddpm = partial(solve, order=1, stochastic=True)
+"""Ancestral sampling: Ho et al. 2020, arXiv:2006.11239."""
+
+ddim = partial(solve, order=1, stochastic=False)
+"""DDIM with eta = 0: Song et al. 2020, arXiv:2010.02502."""
+
+dpm_multistep = partial(solve, order=2, stochastic=False)
+"""DPM-Solver++(2M): Lu et al. 2022, arXiv:2211.01095."""
+
+sde_dpm_multistep = partial(solve, order=2, stochastic=True)
+"""SDE-DPM-Solver++(2M), same source."""
+
+SAMPLERS: dict[str, Sampler] = {
+    "ddpm": ddpm,
+    "ddim": ddim,
+    "dpm++": dpm_multistep,
+    "sde-dpm++": sde_dpm_multistep,
+}
 
 
 def variational_bound(
@@ -241,14 +257,6 @@ def variational_bound(
 
 def _at(denoise: Denoiser, x: Tensor, t: int) -> Tensor:
     return denoise(x, torch.full((x.shape[0],), t, device=x.device))
-
-
-def _exponential_step(x: Tensor, x_0: Tensor, schedule: Schedule, s: int, t: int) -> Tensor:
-    """Solve the probability-flow ODE from t to s as if the estimate `x_0` held all the way."""
-    alpha_s, sigma_s = schedule.levels[s]
-    alpha_t, sigma_t = schedule.levels[t]
-    ratio = sigma_s / sigma_t
-    return ratio * x + (alpha_s - alpha_t * ratio) * x_0
 
 
 def _log_snr(schedule: Schedule, t: int) -> float:

@@ -117,6 +117,41 @@ def test_deterministic_samplers_converge_to_the_ode_at_their_order(
     assert fine < (0.01 if order == 1 else 0.0005)
 
 
+class OneByOne(ImageGenerator):
+    """Noise that is 1 for image k in draw k, counting from 1, and 0 for all others."""
+
+    drawn = 0
+
+    def normal(self, *shape: int) -> Tensor:
+        self.drawn += 1
+        out = torch.zeros_like(super().normal(*shape), dtype=torch.float64)
+        out[self.drawn] = 1
+        return out
+
+
+@pytest.mark.parametrize(("sampler", "order"), [("ddpm", 1), ("sde-dpm++", 2)])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_law_of_stochastic_samplers_converges_at_their_order(
+    name: str, sampler: str, order: int
+) -> None:
+    schedule = make_schedule(name, 1 << 18)
+
+    def error(steps: int) -> float:
+        """Of the variance, exactly: an image is linear in the noise, so it takes one of each."""
+        n = steps + 2  # the noise at T, one for each step but the last, and none for the mean
+        x_T = torch.zeros(n, 1, 1, 1, dtype=torch.float64)
+        x_T[0] = 1
+        out = SAMPLERS[sampler](
+            exact_denoiser(schedule), x_T, schedule, schedule.times(steps),
+            generator=OneByOne(0, range(n)),
+        ).flatten()  # fmt: skip
+        assert float(out[-1]) == pytest.approx(MEAN, abs=2e-3)
+        return float((out[:-1] - out[-1]).square().sum()) - STD**2
+
+    coarse, fine = error(32), error(128)
+    assert math.log(coarse / fine, 4) == pytest.approx(order, abs=0.15)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("steps", [50, 1000])
 def test_ancestral_sampling_has_the_law_of_its_recursion(name: str, steps: int) -> None:
@@ -140,10 +175,11 @@ def test_ancestral_sampling_has_the_law_of_its_recursion(name: str, steps: int) 
         assert math.sqrt(variance) == pytest.approx(STD, rel=0.02)
 
 
-def test_ancestral_sampling_needs_a_generator() -> None:
+@pytest.mark.parametrize("sampler", ["ddpm", "sde-dpm++"])
+def test_stochastic_samplers_need_a_generator(sampler: str) -> None:
     schedule = make_schedule("cosine", 10)
     with pytest.raises(ValueError, match="generator"):
-        SAMPLERS["ddpm"](exact_denoiser(schedule), torch.zeros(1, 1, 2, 2), schedule, [10, 0])
+        SAMPLERS[sampler](exact_denoiser(schedule), torch.zeros(1, 1, 2, 2), schedule, [10, 0])
 
 
 @pytest.mark.parametrize("sampler", list(SAMPLERS))
