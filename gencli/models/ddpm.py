@@ -8,8 +8,8 @@ with target eps, or v = alpha_t eps - sigma_t x_0 (Salimans and Ho 2022, arXiv:2
 `--conditional`, classes are given to the U-Net and withheld at random in training, so that one
 network serves classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598). Departures: v and
 the cosine schedule (Nichol and Dhariwal 2021, arXiv:2102.09672) are the defaults, and so are a
-U-Net over patches of 2x2 pixels and 20 steps of DPM-Solver++ (Lu et al. 2022, arXiv:2211.01095);
-the times of a batch are evenly spread.
+U-Net with few channels at the full resolution and 20 steps of DPM-Solver++ (Lu et al. 2022,
+arXiv:2211.01095); the times of a batch are evenly spread.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ from gencli.sampling.generator import ImageGenerator
 class Config:
     """Options of `ddpm`."""
 
-    width: int = option(48, "Channels of the U-Net at its highest resolution.", min=8)
-    multipliers: tuple[int, ...] = option((1, 2), "Channels of each resolution, in widths.", min=1)
+    width: int = option(16, "Channels of the U-Net at its highest resolution.", min=8)
+    multipliers: tuple[int, ...] = option(
+        (1, 3, 6), "Channels of each resolution, in widths.", min=1
+    )
     blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
-    patch: int = option(2, "Side of the pixel patches folded into channels.", min=1)
+    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
     dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
     timesteps: int = option(1000, "Noise levels T.", min=2)
     schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
@@ -176,7 +178,8 @@ class DDPM(GenerativeModel):
             n: How many; `generator` holds one stream for each.
             generator: Where the noise comes from.
             labels: Classes (n,) to draw, for a model trained with `--conditional`.
-            sampler: `ddpm` (ancestral), `ddim` or `dpm++` (second order).
+            sampler: `ddpm` (ancestral), `ddim`, or of second order `dpm++` and, with fresh noise in
+                each step, `sde-dpm++`.
             steps: Evaluations of the U-Net, at most T.
             guidance: 0 ignores the labels, 1 is the conditional model, more exaggerates the class.
             on_step: Called after each step with its number, their count, and the images so far.
