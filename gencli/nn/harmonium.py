@@ -28,8 +28,9 @@ class _KnownLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, weight: Tensor, c: Tensor, x: Tensor) -> Tensor:
-        kind, low = u.device.type, torch.is_autocast_enabled(u.device.type)
-        ctx.dtype = torch.get_autocast_dtype(kind) if low else weight.dtype
+        kind = u.device.type
+        autocast = torch.is_autocast_enabled(kind)
+        ctx.dtype = torch.get_autocast_dtype(kind) if autocast else weight.dtype
         ctx.save_for_backward(u, weight)
         return x.view_as(x)
 

@@ -135,7 +135,7 @@ class Attention(nn.Module):
         """(B, n, H, W) -> (B, n, H, W)."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, H*W, n)
         q, k, v = self.qkv(tokens).unflatten(2, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
-        # Written out: over so few positions PyTorch's fused kernel takes 5 times as long in bf16.
+        # Written out: over few positions PyTorch's fused kernel for the CPU is far slower in bf16.
         weights = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
         out: Tensor = self.out((weights.to(v.dtype) @ v).transpose(1, 2).flatten(2))
         return x + out.transpose(1, 2).reshape(x.shape)
@@ -149,7 +149,7 @@ def sinusoid(t: Tensor, n: int) -> Tensor:
 
 
 def _norm(n: int) -> nn.GroupNorm:
-    # Groups of 16 channels where they divide: PyTorch takes up to seven times as long over fewer.
+    # Groups of 16 channels where they divide: PyTorch is far slower on the CPU over fewer in bf16.
     return nn.GroupNorm(n // math.gcd(n, 16), n)
 
 

@@ -156,16 +156,16 @@ def solve(
             x_0_before, h_before = before
             estimate = x_0 + h / (2 * h_before) * (x_0 - x_0_before)
         before = x_0, h
-        step = _posterior_step if stochastic else _ode_step
-        x = step(x, estimate, schedule, s, t, generator)
+        if stochastic:
+            x = _posterior_step(x, estimate, schedule, s, t, generator)
+        else:
+            x = _ode_step(x, estimate, schedule, s, t)
         if on_step:
             on_step(i, len(times) - 1, x)
     return x
 
 
-def _ode_step(
-    x: Tensor, x_0: Tensor, schedule: Schedule, s: int, t: int, _: ImageGenerator | None
-) -> Tensor:
+def _ode_step(x: Tensor, x_0: Tensor, schedule: Schedule, s: int, t: int) -> Tensor:
     """Solve the probability-flow ODE from t to s as if the estimate `x_0` held all the way."""
     alpha_s, sigma_s = schedule.levels[s]
     alpha_t, sigma_t = schedule.levels[t]
