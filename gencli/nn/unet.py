@@ -77,7 +77,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         """Read `x` at times `t`, on a scale of 0 to about 1000."""
-        embedding = self.embed_time(sinusoid(t, _N_SINUSOID))
+        embedding = self.embed_time(sinusoid(t, _N_SINUSOID).to(x.dtype))
         if self.embed_class is not None and labels is not None:
             embedding = embedding + self.embed_class(labels)
         embedding = F.silu(embedding)
@@ -134,10 +134,11 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, n, H, W) -> (B, n, H, W)."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, H*W, n)
-        q, k, v = self.qkv(tokens).unflatten(2, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
-        # Written out: over few positions PyTorch's fused kernel for the CPU is far slower in bf16.
-        weights = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
-        out: Tensor = self.out((weights.to(v.dtype) @ v).transpose(1, 2).flatten(2))
+        qkv = self.qkv(tokens).unflatten(2, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        # In full precision: PyTorch's fused kernel for the CPU is far slower in bf16.
+        with torch.autocast(x.device.type, enabled=False):
+            read = F.scaled_dot_product_attention(*qkv.to(self.qkv.weight.dtype))
+        out: Tensor = self.out(read.transpose(1, 2).flatten(2))
         return x + out.transpose(1, 2).reshape(x.shape)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.ddpm import DDPM, Config
-from gencli.nn.unet import UNet
+from gencli.nn.unet import Attention, UNet
 from gencli.sampling.diffusion import SAMPLERS
 from gencli.sampling.generator import ImageGenerator
 
@@ -177,6 +178,27 @@ def test_network_reads_time_and_class_and_starts_at_zero() -> None:
     assert not torch.allclose(first, other_time, atol=1e-4)
     fresh = UNet(1, width=8, multipliers=(1, 2), n_blocks=1)
     assert not fresh(x, t).any()
+
+
+def test_the_network_is_the_same_function_in_double_single_and_mixed_precision() -> None:
+    net = make().unet
+    x, t = torch.randn(3, 1, 8, 8), torch.tensor([1, 25, 50])
+    exact = copy.deepcopy(net).double()(x.double(), t)
+    torch.testing.assert_close(net(x, t).double(), exact, atol=1e-5, rtol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = net(x, t)
+    torch.testing.assert_close(mixed.double(), exact, atol=0.03, rtol=0.03)
+
+
+def test_attention_is_the_softmax_of_scaled_products() -> None:
+    layer = Attention(64).double()
+    nn.init.normal_(layer.out.weight)
+    x = torch.randn(2, 64, 3, 5, dtype=torch.float64)
+    tokens = layer.norm(x).flatten(2).mT
+    q, k, v = (part.unflatten(2, (2, 32)) for part in layer.qkv(tokens).chunk(3, 2))
+    weights = (torch.einsum("bihd,bjhd->bhij", q, k) / 32**0.5).softmax(3)
+    read = torch.einsum("bhij,bjhd->bihd", weights, v).flatten(2)
+    torch.testing.assert_close(layer(x), x + layer.out(read).mT.reshape(x.shape))
 
 
 @pytest.mark.parametrize(
