@@ -77,11 +77,13 @@ def test_schedules_are_those_of_their_papers() -> None:
     assert 1 - float(cosine.alpha[1000] / cosine.alpha[999]) ** 2 == pytest.approx(0.999)
 
 
-@pytest.mark.parametrize("steps", [1, 7, 50])
+@pytest.mark.parametrize("steps", [1, 7, 20, 37, 49, 50])
 def test_times_go_from_the_noise_to_the_image(steps: int) -> None:
     times = make_schedule("cosine", 50).times(steps)
     assert (times[0], times[-1], len(times)) == (50, 0, steps + 1)
     assert all(t > s for t, s in pairwise(times))
+    if 1 < steps < 49:
+        assert sum(t > 25 for t in times) > len(times) / 2
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
