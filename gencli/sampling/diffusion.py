@@ -64,6 +64,7 @@ class Schedule:
         """
         T = self.timesteps
         even = [r / steps for r in range(steps, -1, -1)]
+        # Near T many steps would round to the same time: at most T - i keeps them apart.
         return [min(round(T * u * (3 - u) / 2), T - i) for i, u in enumerate(even)]
 
 
