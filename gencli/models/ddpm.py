@@ -9,7 +9,9 @@ with target eps, or v = alpha_t eps - sigma_t x_0 (Salimans and Ho 2022, arXiv:2
 network serves classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598). Departures: v and
 the cosine schedule (Nichol and Dhariwal 2021, arXiv:2102.09672) are the defaults, and so are a
 U-Net with few channels at the full resolution and 20 steps of SDE-DPM-Solver++ (Lu et al. 2022,
-arXiv:2211.01095); the times of a batch are evenly spread.
+arXiv:2211.01095). The times of a batch are spread as those of sampling are, and its x_t are noised
+a little more than the U-Net is told, as sampling's own errors do (Ning et al. 2023,
+arXiv:2301.11706).
 """
 
 from __future__ import annotations
@@ -25,7 +27,14 @@ from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.nn.unet import UNet
 from gencli.options import Training, option
-from gencli.sampling.diffusion import SAMPLERS, Denoiser, OnStep, make_schedule, variational_bound
+from gencli.sampling.diffusion import (
+    SAMPLERS,
+    Denoiser,
+    OnStep,
+    make_schedule,
+    towards_noise,
+    variational_bound,
+)
 from gencli.sampling.generator import ImageGenerator
 
 
@@ -43,6 +52,9 @@ class Config:
     timesteps: int = option(1000, "Noise levels T.", min=2)
     schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
     prediction: Literal["epsilon", "v"] = option("v", "What the U-Net tells: the noise, or v.")
+    perturbation: float = option(
+        0.1, "Noise of x_t in training beyond its own, as a share of it.", min=0
+    )
     conditional: bool = option(False, "Learn the classes, for --label and --guidance.")
     label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
 
@@ -94,30 +106,29 @@ class DDPM(GenerativeModel):
         if labels is not None:
             dropped = torch.rand_like(labels, dtype=torch.float) < self.config.label_dropout
             labels = labels.masked_fill(dropped, self.data.n_classes)
-        return Loss(self._errors(batch.images, labels).mean())
+        return Loss(self._errors(batch.images, labels, self.config.perturbation).mean())
 
     def validation_loss(self, x: Tensor) -> Tensor:
-        """The training objective of each image, (B,), without classes."""
+        """The training objective of each image, (B,), without classes and perturbation."""
         return self._errors(x, self._no_class(len(x)))
 
     def updates(self) -> tuple[Update, ...]:
         """One update over `loss`, with clipped gradients and averaged weights."""
         return (Update("model", self.loss, tuple(self.parameters()), clip_norm=1.0, ema=True),)
 
-    def _errors(self, images: Tensor, labels: Tensor | None) -> Tensor:
+    def _errors(self, images: Tensor, labels: Tensor | None, perturbation: float = 0.0) -> Tensor:
         x_0 = 2 * images - 1
         T, n = self.config.timesteps, len(images)
-        # One random offset, the rest evenly spread: each t is uniform, their mean varies less.
-        spread = torch.arange(n, device=x_0.device) * T // n
-        t = 1 + (torch.randint(T, (1,), device=x_0.device) + spread) % T
-        x_t, eps = self._noise(x_0, t)
+        # One random offset, the rest evenly spread: each u is uniform, their mean varies less.
+        u = (torch.rand(1, device=x_0.device) + torch.arange(n, device=x_0.device) / n) % 1
+        t = (T * towards_noise(u)).ceil().long().clamp(1, T)
         alpha, sigma = _column(self.alpha[t]), _column(self.sigma[t])
-        target = eps if self.config.prediction == "epsilon" else alpha * eps - sigma * x_0
-        return (target - self._predict(x_t, t, labels)).square().mean((1, 2, 3))
-
-    def _noise(self, x_0: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         eps = torch.randn_like(x_0)
-        return _column(self.alpha[t]) * x_0 + _column(self.sigma[t]) * eps, eps
+        target = eps if self.config.prediction == "epsilon" else alpha * eps - sigma * x_0
+        if perturbation:
+            eps = eps + perturbation * torch.randn_like(eps)
+        predicted = self._predict(alpha * x_0 + sigma * eps, t, labels)
+        return (target - predicted).square().mean((1, 2, 3))
 
     def _predict(self, x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         out: Tensor = self.unet(x_t, t * (1000 / self.config.timesteps), labels)

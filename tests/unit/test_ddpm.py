@@ -41,7 +41,7 @@ def _no_gradients() -> object:
 def test_the_right_answer_has_no_loss_and_denoises_exactly(
     prediction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = make(prediction=prediction)
+    model = make(prediction=prediction, perturbation=0.0)
     images = torch.rand(16, 1, 8, 8)
     x_0 = 2 * images - 1
 
@@ -57,6 +57,38 @@ def test_the_right_answer_has_no_loss_and_denoises_exactly(
         alpha, sigma = model.schedule.levels[t]
         x_t = alpha * x_0 + sigma * torch.randn_like(x_0)
         torch.testing.assert_close(model.denoiser()(x_t, times), x_0, atol=1e-4, rtol=0)
+
+
+def test_images_are_noised_more_than_the_network_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(prediction="epsilon", perturbation=0.3)
+    images = torch.rand(500, 1, 8, 8)
+
+    def sees_all_noise(x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        alpha, sigma = (values[t].float()[:, None, None, None] for values in noise_levels(model))
+        return (x_t - alpha * (2 * images - 1)) / sigma
+
+    monkeypatch.setattr(model, "_predict", sees_all_noise)
+    assert float(model.loss(Batch(images, None)).total) == pytest.approx(0.09, rel=0.05)
+    assert float(model.validation_loss(images).mean()) < 1e-6
+
+
+def test_times_are_trained_as_often_as_sampling_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    seen: list[Tensor] = []
+
+    def keep(x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        seen.append(t)
+        return x_t
+
+    monkeypatch.setattr(model, "_predict", keep)
+    for _ in range(500):
+        model.loss(Batch(torch.rand(16, 1, 8, 8), None))
+    times = torch.cat(seen)
+    assert (int(times.min()), int(times.max())) == (1, 50)
+    # u (3 - u) / 2 < x has probability (3 - sqrt(9 - 8 x)) / 2.
+    for t in (5, 25, 40):
+        expected = (3 - (9 - 8 * t / 50) ** 0.5) / 2
+        assert float((times <= t).float().mean()) == pytest.approx(expected, abs=0.01)
 
 
 def noise_levels(model: DDPM) -> tuple[Tensor, Tensor]:
