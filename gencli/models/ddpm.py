@@ -53,7 +53,7 @@ class Config:
     schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
     prediction: Literal["epsilon", "v"] = option("v", "What the U-Net tells: the noise, or v.")
     perturbation: float = option(
-        0.1, "Noise of x_t in training beyond its own, as a share of it.", min=0
+        0.1, "Input perturbation: further noise on x_t in training, over its own.", min=0
     )
     conditional: bool = option(False, "Learn the classes, for --label and --guidance.")
     label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
