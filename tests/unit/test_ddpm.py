@@ -165,6 +165,22 @@ def test_decoding_noise_is_sampling() -> None:
     assert torch.equal(model.decode(model.sample_latent(3, generator=z)), drawn)
 
 
+def test_images_reach_black_and_white_and_no_pixel_moves_more_than_a_level(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = make(DataInfo(1, 16, 16))
+    levels = torch.arange(256.0).reshape(1, 1, 16, 16)
+
+    def drawn(estimate: Tensor) -> Tensor:
+        monkeypatch.setattr(model, "denoiser", lambda *_: lambda x_t, t: 2 * estimate / 255 - 1)
+        images = model.sample(1, generator=ImageGenerator(0, range(1)), steps=2)
+        return images.mul(255).round()
+
+    assert (drawn(levels) - levels).abs().max() == 1
+    near_the_ends = levels.clamp(1.2, 253.8)
+    assert drawn(near_the_ends).flatten()[[0, -1]].tolist() == [0, 255]
+
+
 def test_steps_are_reported_as_images() -> None:
     seen: list[tuple[int, int, Tensor]] = []
     out = make().sample(
