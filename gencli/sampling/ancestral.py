@@ -19,6 +19,8 @@ from gencli.errors import UsageError
 from gencli.nn.likelihoods import Likelihood
 from gencli.nn.raster import from_raster, to_raster
 
+_BLOCK = 28  # pixels
+
 Conditional = Callable[[int, Tensor], Tensor]
 """(t, pixels (D, n) filled before row t) -> parameters (n, P) of pixel t; called for t in order."""
 
@@ -56,10 +58,11 @@ def ancestral(
     noise = likelihood.noise(uniforms.t().contiguous())  # (D, n)
     pixels = torch.zeros_like(noise)
     held, kept = _kept(given, known, order, pixels)
-    for t, (row, noise_row) in enumerate(zip(pixels.unbind(0), noise.unbind(0), strict=True)):
-        # Also where the pixel is known, for the caches' sake.
-        drawn = likelihood.draw(conditional(t, pixels), noise_row, temperature)
-        row.copy_(drawn if held is None else torch.where(held[t], kept[t], drawn))
+    with torch.inference_mode():  # so small are the products that autograd's upkeep counts
+        for t, (row, noise_row) in enumerate(zip(pixels.unbind(0), noise.unbind(0), strict=True)):
+            # Also where the pixel is known, for the caches' sake.
+            drawn = likelihood.draw(conditional(t, pixels), noise_row, temperature)
+            row.copy_(drawn if held is None else torch.where(held[t], kept[t], drawn))
     sequence = torch.empty_like(pixels).index_copy_(0, order, pixels)
     return from_raster(sequence.t(), shape)
 
@@ -81,11 +84,22 @@ def uncached(parameters: Callable[[Tensor], Tensor]) -> Conditional:
 
 
 def linear_conditional(weight: Tensor, bias: Tensor) -> Conditional:
-    """Each pixel's own linear map of those before it: `weight` (D, P, D), `bias` (D, P)."""
-    weights, biases = weight.unbind(0), bias.unbind(0)
+    """Each pixel's own linear map of those before it: `weight` (D, P, D), `bias` (D, P).
+
+    What the pixels so far give to the next `_BLOCK` is one product; only those inside are added
+    singly.
+    """
+    weights = weight.unbind(0)
+    block: list[Tensor] = []  # (P, n) for each pixel of the block, of all before the block
 
     def conditional(t: int, pixels: Tensor) -> Tensor:
-        return torch.addmm(biases[t], pixels[:t].t(), weights[t][:, :t].t())
+        start = t - t % _BLOCK
+        if t == start:
+            ahead = slice(start, start + _BLOCK)
+            flat = weight[ahead, :, :start].flatten(0, 1)
+            sums = torch.addmm(bias[ahead].flatten().unsqueeze(1), flat, pixels[:start])
+            block[:] = sums.view(-1, *bias.shape[1:], pixels.shape[1]).unbind(0)
+        return torch.addmm(block[t - start], weights[t][:, start:t], pixels[start:t]).t()
 
     return conditional
 
