@@ -19,7 +19,7 @@ from gencli.errors import UsageError
 from gencli.nn.likelihoods import Likelihood
 from gencli.nn.raster import from_raster, to_raster
 
-_BLOCK = 28  # pixels
+_BLOCK = 28  # pixels that `linear_conditional` gives one product to
 
 Conditional = Callable[[int, Tensor], Tensor]
 """(t, pixels (D, n) filled before row t) -> parameters (n, P) of pixel t; called for t in order."""
