@@ -15,11 +15,11 @@ from functools import partial
 import torch
 from common import alternate, matmul_rate, report
 
-from gencli.core.model import GenerativeModel
 from gencli.data.spec import DataInfo
-from gencli.models import fvsbn, made, nade, pixelcnn
-from gencli.sampling.ancestral import uncached
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn
+from gencli.models.autoregressive.ancestral import uncached
+from gencli.models.interface import GenerativeModel
+from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 28, 28, binarization="static")
 BUILDS = {

@@ -17,9 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from gencli import loaded
 from gencli.data.spec import DataInfo
 from gencli.evaluation.evaluate import evaluate
-from gencli.models.ddpm import DDPM, Config
-from gencli.sampling.diffusion import SAMPLERS
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.diffusion.ddpm import DDPM, Config
+from gencli.models.diffusion.samplers import SAMPLERS
+from gencli.random import ImageGenerator
 from gencli.training.session import load_data
 from gencli.training.settings import Settings
 

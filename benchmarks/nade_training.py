@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from common import alternate, matmul_rate, report
 from torch import Tensor
 
-from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
-from gencli.models.nade import NADE, Config
+from gencli.models.autoregressive.nade import NADE, Config
+from gencli.models.interface import Batch
 
 N_PIXELS, N_HIDDEN, BATCH = 784, 500, 100
 DATA = DataInfo(1, 28, 28, binarization="static")

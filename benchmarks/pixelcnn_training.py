@@ -22,9 +22,9 @@ from common import alternate, matmul_rate, report
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
-from gencli.models.pixelcnn import Config, PixelCNN
+from gencli.models.autoregressive.pixelcnn import Config, PixelCNN
+from gencli.models.interface import Batch
 
 CHANNELS, BLOCKS, BATCH = 32, 15, 64
 DATA = DataInfo(1, 28, 28, binarization="static")

@@ -21,7 +21,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from gencli import registry
-from gencli.options import Field, Training, bounds, describe_type, fields_of, required_type
+from gencli.config import Field, Training, bounds, describe_type, fields_of, required_type
 from gencli.registry import ModelSpec
 
 DOCS = Path(__file__).parent

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from gencli import registry, runs
-from gencli.core.capabilities import HasEncoder, HasLabels, HasLatent
-from gencli.core.model import GenerativeModel
+from gencli.config import fields_of, parse_value
 from gencli.data.spec import DataInfo
+from gencli.device import choose_device
 from gencli.errors import RunError, UsageError
-from gencli.options import fields_of, parse_value
+from gencli.models.abilities import HasEncoder, HasLabels, HasLatent
+from gencli.models.interface import GenerativeModel
+from gencli.random import ImageGenerator
 from gencli.runs import Run
-from gencli.sampling.generator import ImageGenerator
 from gencli.training.checkpoint import load_model
-from gencli.training.device import choose_device
 
 OnStep = Callable[[int, int, Tensor], None]
 

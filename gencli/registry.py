@@ -14,13 +14,13 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from gencli.config import Training, read_config
 from gencli.errors import UsageError
-from gencli.options import Training, read_config
 
 if TYPE_CHECKING:
-    from gencli.core.model import GenerativeModel
+    from gencli.models.interface import GenerativeModel
 
-FAMILIES = ("latent", "adversarial", "autoregressive", "energy", "mixture", "diffusion")
+FAMILIES = ("latent", "adversarial", "autoregressive", "boltzmann", "mixture", "diffusion")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ModelSpec:
         family: One of `FAMILIES`.
         summary: One line for people.
         paper: The source, with its arXiv id where it has one.
-        capabilities: Names from `gencli.core.capabilities.CAPABILITIES`.
+        capabilities: Names from `gencli.models.abilities.CAPABILITIES`.
         aliases: Other names for it.
     """
 
@@ -74,7 +74,7 @@ def _spec(
 MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "vae",
-        "vae:VAE",
+        "latent.vae:VAE",
         "latent",
         "Variational autoencoder with a Gaussian latent space",
         "Kingma and Welling 2013, arXiv:1312.6114",
@@ -82,7 +82,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "gan",
-        "gan:GAN",
+        "adversarial.gan:GAN",
         "adversarial",
         "Generative adversarial network of multilayer perceptrons",
         "Goodfellow et al. 2014, arXiv:1406.2661",
@@ -90,7 +90,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "dcgan",
-        "dcgan:DCGAN",
+        "adversarial.dcgan:DCGAN",
         "adversarial",
         "Deep convolutional generative adversarial network",
         "Radford et al. 2015, arXiv:1511.06434",
@@ -98,7 +98,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "wgan",
-        "wgan:WGAN",
+        "adversarial.wgan:WGAN",
         "adversarial",
         "Wasserstein GAN whose critic's weights are clipped",
         "Arjovsky et al. 2017, arXiv:1701.07875",
@@ -106,7 +106,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "wgan-gp",
-        "wgan_gp:WGANGP",
+        "adversarial.wgan_gp:WGANGP",
         "adversarial",
         "Wasserstein GAN with a gradient penalty",
         "Gulrajani et al. 2017, arXiv:1704.00028",
@@ -114,7 +114,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "lsgan",
-        "lsgan:LSGAN",
+        "adversarial.lsgan:LSGAN",
         "adversarial",
         "Generative adversarial network with a least-squares loss",
         "Mao et al. 2016, arXiv:1611.04076",
@@ -122,7 +122,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "cgan",
-        "cgan:CGAN",
+        "adversarial.cgan:CGAN",
         "adversarial",
         "Generative adversarial network that draws the class it is asked for",
         "Mirza and Osindero 2014, arXiv:1411.1784",
@@ -130,7 +130,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "ddpm",
-        "ddpm:DDPM",
+        "diffusion.ddpm:DDPM",
         "diffusion",
         "Denoising diffusion: a U-Net that turns noise into images step by step",
         "Ho et al. 2020, arXiv:2006.11239",
@@ -138,23 +138,23 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "rbm",
-        "rbm:RBM",
-        "energy",
+        "boltzmann.rbm:RBM",
+        "boltzmann",
         "Restricted Boltzmann machine, trained by contrastive divergence",
         "Hinton 2002, Neural Computation 14:1771",
         "energy log_partition filters",
     ),
     _spec(
         "dbn",
-        "dbn:DBN",
-        "energy",
+        "boltzmann.dbn:DBN",
+        "boltzmann",
         "Deep belief network: restricted Boltzmann machines on one another",
         "Hinton et al. 2006, Neural Computation 18:1527",
         "bound filters",
     ),
     _spec(
         "mixture",
-        "mixture:Mixture",
+        "mixture.mixture:Mixture",
         "mixture",
         "Mixture of Bernoullis or Gaussians, trained by expectation maximisation",
         "Dempster et al. 1977, J. R. Statist. Soc. B 39:1",
@@ -163,7 +163,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "fvsbn",
-        "fvsbn:FVSBN",
+        "autoregressive.fvsbn:FVSBN",
         "autoregressive",
         "Fully visible sigmoid belief network: a logistic regression per pixel",
         "Frey, Hinton and Dayan 1996",
@@ -171,7 +171,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "nade",
-        "nade:NADE",
+        "autoregressive.nade:NADE",
         "autoregressive",
         "Neural autoregressive distribution estimator; RNADE on 8-bit data",
         "Larochelle and Murray 2011; Uria et al. 2016, arXiv:1605.02226",
@@ -180,7 +180,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "made",
-        "made:MADE",
+        "autoregressive.made:MADE",
         "autoregressive",
         "Masked autoencoder for distribution estimation, of any depth",
         "Germain et al. 2015, arXiv:1502.03509",
@@ -188,7 +188,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     _spec(
         "pixelcnn",
-        "pixelcnn:PixelCNN",
+        "autoregressive.pixelcnn:PixelCNN",
         "autoregressive",
         "Masked convolutional network over pixels, plain or gated",
         "van den Oord et al. 2016, arXiv:1601.06759 and arXiv:1606.05328",

@@ -11,7 +11,7 @@ from typing import Any
 import gencli
 from gencli import home
 from gencli.cli import console
-from gencli.cli.options import Json, Quiet, be_quiet
+from gencli.cli.arguments import Json, Quiet, be_quiet
 
 PACKAGES = ("torch", "torchvision", "typer", "rich", "numpy", "pillow", "safetensors")
 EXTRAS = ("onnx", "onnxscript", "onnxruntime")
@@ -22,7 +22,7 @@ def doctor(json: Json = False, quiet: Quiet = False) -> None:
     be_quiet(quiet)
     import torch
 
-    from gencli.training.device import choose_device, has_fast_bf16
+    from gencli.device import choose_device, has_fast_bf16
 
     chosen = choose_device()
     problems: list[dict[str, str]] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gencli.cli import console
-from gencli.cli.options import (
+from gencli.cli.arguments import (
     BatchSize,
     Checkpoint,
     Device,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from gencli.cli import console
-from gencli.cli.options import Checkpoint, Force, Out, Quiet, Raw, RunArgument, be_quiet, target
+from gencli.cli.arguments import Checkpoint, Force, Out, Quiet, Raw, RunArgument, be_quiet, target
 from gencli.errors import UsageError
 
 

@@ -8,18 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from gencli import registry, runs
-from gencli.cli import complete, console
-from gencli.cli.options import Force, Json, Quiet, announce, be_quiet, target
-from gencli.data import table
+from gencli.cli import console, shell_completion
+from gencli.cli.arguments import Force, Json, Quiet, announce, be_quiet, target
+from gencli.config import describe_type, fields_of
+from gencli.data import catalogue
 from gencli.errors import RunError, UsageError
-from gencli.options import describe_type, fields_of
 
 
 def info(
     subject: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL|DATASET|RUN", autocompletion=complete.anything, show_default=False
+            metavar="MODEL|DATASET|RUN",
+            autocompletion=shell_completion.anything,
+            show_default=False,
         ),
     ],
     filters: Annotated[
@@ -45,12 +47,12 @@ def info(
 def _describe(subject: str) -> dict[str, Any]:
     if subject in registry.names():
         return _model(registry.find(subject))
-    if subject in table.names():
-        return dataclasses.asdict(table.find(subject))
+    if subject in catalogue.names():
+        return dataclasses.asdict(catalogue.find(subject))
     try:
         run = runs.find(subject)
     except RunError as error:
-        known = [*registry.names(), *table.names(), *(run.name for run in runs.all_runs())]
+        known = [*registry.names(), *catalogue.names(), *(run.name for run in runs.all_runs())]
         near = registry.nearest(subject, known)
         raise UsageError(
             f"{subject} is no model, data set or run.",
@@ -84,7 +86,7 @@ def _model(spec: registry.ModelSpec) -> dict[str, Any]:
 
 def _filters(reference: str, out: str, force: bool) -> None:
     from gencli import loaded
-    from gencli.core.capabilities import HasFilters
+    from gencli.models.abilities import HasFilters
     from gencli.viz.filters import filter_sheet
     from gencli.viz.grid import write_png
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from gencli.cli.options import (
+from gencli.cli.arguments import (
     Checkpoint,
     Device,
     Force,
@@ -58,7 +58,7 @@ def interpolate(
     import torch
 
     from gencli import loaded
-    from gencli.sampling.paths import manifold_grid, path
+    from gencli.models.latent.paths import manifold_grid, path
     from gencli.viz.grid import make_grid, write_png
 
     model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device=device)
@@ -92,7 +92,7 @@ def interpolate(
 
 def _animate(model: Any, ends: list[Any], steps: int, kind: Any, where: Path | Any) -> None:
     """All rows at once, there and back again."""
-    from gencli.sampling.paths import path
+    from gencli.models.latent.paths import path
     from gencli.viz.animation import write_gif
     from gencli.viz.grid import make_grid
 

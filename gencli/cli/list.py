@@ -9,8 +9,8 @@ import typer
 
 from gencli import registry, runs
 from gencli.cli import console
-from gencli.cli.options import Json, Quiet, be_quiet
-from gencli.data import table
+from gencli.cli.arguments import Json, Quiet, be_quiet
+from gencli.data import catalogue
 
 
 def list_(
@@ -58,7 +58,7 @@ def _models() -> list[dict[str, Any]]:
 
 def _datasets() -> list[dict[str, Any]]:
     shown = ("name", "summary", "shape", "n_train", "n_val", "n_test", "source")
-    return [{key: getattr(entry, key) for key in shown} for entry in table.DATASETS]
+    return [{key: getattr(entry, key) for key in shown} for entry in catalogue.DATASETS]
 
 
 def _runs() -> list[dict[str, Any]]:

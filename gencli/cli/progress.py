@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from gencli.training.log import Progress, Reporter
+    from gencli.training.reporter import Reporter, Standing
 
 
 def duration(seconds: float | None) -> str:
@@ -38,18 +38,18 @@ class PlainReporter:
         self._next = time.monotonic() + console.PLAIN_SECONDS / 2
         self._shown = -1
 
-    def show(self, progress: Progress) -> None:
+    def show(self, standing: Standing) -> None:
         """Print a line when it is time to."""
-        done = progress.step == progress.total_steps
-        if progress.step == self._shown or (time.monotonic() < self._next and not done):
+        done = standing.step == standing.total_steps
+        if standing.step == self._shown or (time.monotonic() < self._next and not done):
             return
-        self._shown = progress.step
+        self._shown = standing.step
         self._next = time.monotonic() + console.PLAIN_SECONDS
-        of = f"/{progress.total_steps}" if progress.total_steps else ""
+        of = f"/{standing.total_steps}" if standing.total_steps else ""
         console.message(
-            f"{progress.stage}: epoch {progress.epoch:.2f}  step {progress.step}{of}  "
-            f"{progress.images_per_second:.0f} images/s  "
-            f"left {duration(progress.seconds_left)}  {figures(progress.metrics)}"
+            f"{standing.stage}: epoch {standing.epoch:.2f}  step {standing.step}{of}  "
+            f"{standing.images_per_second:.0f} images/s  "
+            f"left {duration(standing.seconds_left)}  {figures(standing.metrics)}"
         )
 
     def message(self, text: str) -> None:
@@ -64,19 +64,19 @@ class LiveReporter:
         self._bars = bars
         self._task: TaskID | None = None
 
-    def show(self, progress: Progress) -> None:
+    def show(self, standing: Standing) -> None:
         """Refresh the bar."""
         fields: dict[str, Any] = {
-            "epoch": f"{progress.epoch:.2f}",
-            "rate": f"{progress.images_per_second:.0f}",
-            "left": duration(progress.seconds_left),
-            "figures": figures(progress.metrics),
+            "epoch": f"{standing.epoch:.2f}",
+            "rate": f"{standing.images_per_second:.0f}",
+            "left": duration(standing.seconds_left),
+            "figures": figures(standing.metrics),
         }
         if self._task is None:
-            self._task = self._bars.add_task(progress.stage, total=progress.total_steps, **fields)
+            self._task = self._bars.add_task(standing.stage, total=standing.total_steps, **fields)
         self._bars.update(
-            self._task, description=progress.stage, completed=progress.step,
-            total=progress.total_steps, **fields,
+            self._task, description=standing.stage, completed=standing.step,
+            total=standing.total_steps, **fields,
         )  # fmt: skip
 
     def message(self, text: str) -> None:

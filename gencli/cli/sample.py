@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gencli.cli import console
-from gencli.cli.options import (
+from gencli.cli.arguments import (
     SOME_MODELS,
     BatchSize,
     Checkpoint,
@@ -80,7 +80,7 @@ def sample(
         temperature=temperature, steps=steps, sampler=sampler, guidance=guidance
     )
     if complete is not None:
-        from gencli.cli.completion import completion_sheet
+        from gencli.cli.completion_sheet import completion_sheet
 
         picture = completion_sheet(model, complete, keep, seed=seed, options=options)
         where = target(out, force, model.run, "completion", ".png")

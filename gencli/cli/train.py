@@ -9,11 +9,11 @@ import typer
 from typer.core import TyperGroup
 
 from gencli import registry
-from gencli.cli import complete, console
+from gencli.cli import console, shell_completion
+from gencli.cli.parameters import merge, parameter, read_toml, with_parameters
 from gencli.cli.progress import reporting
-from gencli.cli.signature import merge, parameter, read_toml, with_parameters
+from gencli.config import fields_of
 from gencli.errors import UsageError
-from gencli.options import fields_of
 from gencli.registry import ModelSpec
 from gencli.training.settings import Settings
 
@@ -41,7 +41,7 @@ def command(spec: ModelSpec) -> Any:
             typer.Option(
                 help="Continue this run from its last checkpoint.",
                 metavar="RUN",
-                autocompletion=complete.runs,
+                autocompletion=shell_completion.runs,
                 rich_help_panel="Run",
             ),
         ] = None,
@@ -53,7 +53,7 @@ def command(spec: ModelSpec) -> Any:
             typer.Option(
                 help="A TOML file of options, or a recipe's name.",
                 metavar="FILE|RECIPE",
-                autocompletion=complete.recipes,
+                autocompletion=shell_completion.recipes,
                 rich_help_panel="Run",
             ),
         ] = None,

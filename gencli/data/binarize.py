@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gencli.sampling.generator import mix_seed
+from gencli.random import mix_seed
 
 _SEED = 20110411  # of the one static draw that there is
 _CHUNK = 1_000  # images that share a random stream

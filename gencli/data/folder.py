@@ -27,7 +27,7 @@ import numpy as np
 from gencli.data.cache import Stored, cached, digest, unwritable, whole_file
 from gencli.data.decode import BROKEN, FORMATS, SUFFIXES, decode, measure, strict_pillow, why_broken
 from gencli.data.fetch import Progress
-from gencli.data.layout import arrange
+from gencli.data.folder_names import arrange
 from gencli.errors import DataError
 from gencli.home import cache_dir
 

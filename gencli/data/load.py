@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gencli.data import binarize as binarizing
-from gencli.data import table
+from gencli.data import catalogue
 from gencli.data.cache import Stored, cached, digest
 from gencli.data.fetch import Progress
 from gencli.data.order import hold_out
@@ -101,7 +101,7 @@ def load(
     if path is None:
         from gencli.data.sources import named
 
-        spec = table.find(name)
+        spec = catalogue.find(name)
         if name == "binarized-mnist":
             if image_size not in (None, 28):
                 raise UsageError(
@@ -127,7 +127,7 @@ def load(
 
 def _folder(name: str) -> Path | None:
     """The folder that is meant, or None for the name of a data set."""
-    if name in table.names():
+    if name in catalogue.names():
         return None
     path = Path(name).expanduser()
     if path.is_dir():

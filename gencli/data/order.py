@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gencli.sampling.generator import mix_seed
+from gencli.random import mix_seed
 
 _HELD_OUT = 1998  # seed of the one choice of held-out images that there is
 

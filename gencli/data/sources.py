@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from gencli.data.cache import Images, Labels, Stored, cached, digest
+from gencli.data.catalogue import DatasetSpec
 from gencli.data.fetch import Progress, RemoteFile, fetch, md5_of
-from gencli.data.table import DatasetSpec
 from gencli.errors import DataError
 from gencli.home import cache_dir
 

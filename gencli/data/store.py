@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gencli.core.model import Batch
 from gencli.data.binarize import bernoulli
 from gencli.data.spec import DataInfo
+from gencli.models.interface import Batch
 
 if TYPE_CHECKING:
     from gencli.data.load import Split

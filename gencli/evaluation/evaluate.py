@@ -15,7 +15,15 @@ from typing import Any, Literal
 
 import torch
 
-from gencli.core.capabilities import (
+from gencli.data.load import ImageData, Split
+from gencli.data.spec import DataInfo
+from gencli.errors import DataError, UsageError
+from gencli.evaluation import quality
+from gencli.evaluation.judge import Judge, judge_for
+from gencli.evaluation.likelihood import bits_per_dim, log_prob_estimate
+from gencli.evaluation.measuring import Progress, Subject, ink
+from gencli.evaluation.results import KEYS, Metric
+from gencli.models.abilities import (
     HasAnnealedBound,
     HasBound,
     HasEncoder,
@@ -24,16 +32,8 @@ from gencli.core.capabilities import (
     HasLogPartition,
     HasLogProb,
 )
-from gencli.core.model import GenerativeModel
-from gencli.data.load import ImageData, Split
-from gencli.data.spec import DataInfo
-from gencli.errors import DataError, UsageError
-from gencli.evaluation import quality
-from gencli.evaluation.judge import Judge, judge_for
-from gencli.evaluation.likelihood import bits_per_dim, log_prob_estimate
-from gencli.evaluation.results import KEYS, Metric
-from gencli.evaluation.subject import Progress, Subject, ink
-from gencli.sampling.generator import mix_seed
+from gencli.models.interface import GenerativeModel
+from gencli.random import mix_seed
 
 __all__ = ["KEYS", "evaluate"]
 

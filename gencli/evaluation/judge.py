@@ -30,10 +30,10 @@ from gencli.data.load import ImageData, Split
 from gencli.data.order import Order
 from gencli.data.spec import DataInfo
 from gencli.data.store import ResidentStore
+from gencli.device import has_fast_bf16
 from gencli.errors import DataError
 from gencli.evaluation.results import Metric
 from gencli.home import cache_dir
-from gencli.training.device import has_fast_bf16
 
 VERSION = 1
 """Goes up when the network or its training changes: figures by different judges don't compare."""

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gencli.core.model import GenerativeModel
+from gencli.atomic import replacing
 from gencli.errors import UsageError
 from gencli.export.program import Decoder, Parity, batch_dimension, check, trace
-from gencli.files import replacing
+from gencli.models.interface import GenerativeModel
 
 _LARGEST_FILE = 2**31 - 2**20
 """Protocol buffers end at 2 GiB; the graph itself gets a megabyte of it."""

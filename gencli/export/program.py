@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from gencli.core.capabilities import HasLatent
-from gencli.core.model import GenerativeModel
 from gencli.errors import GencliError, UsageError
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.abilities import HasLatent
+from gencli.models.interface import GenerativeModel
+from gencli.random import ImageGenerator
 
 TOLERANCE = 1e-4
 BATCH_SIZES = (1, 3, 16)

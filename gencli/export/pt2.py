@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from gencli.core.model import GenerativeModel
+from gencli.atomic import replacing
 from gencli.errors import GencliError
 from gencli.export.onnx import describe
 from gencli.export.program import Decoder, Parity, check, trace
-from gencli.files import replacing
+from gencli.models.interface import GenerativeModel
 
 
 def export_pt2(

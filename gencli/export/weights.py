@@ -8,9 +8,9 @@ from typing import Any
 
 from safetensors.torch import save
 
-from gencli.core.model import GenerativeModel
+from gencli.atomic import replacing
 from gencli.errors import UsageError
-from gencli.files import replacing
+from gencli.models.interface import GenerativeModel
 
 _LOAD = (
     "from safetensors.torch import load_file; "

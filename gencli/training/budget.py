@@ -6,7 +6,7 @@ import math
 import time
 from itertools import pairwise
 
-from gencli.core.model import Stage
+from gencli.models.interface import Stage
 from gencli.training.settings import Settings, parse_duration
 from gencli.training.steps import batches_per_step
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gencli.core.model import Optimizer
+from gencli.models.interface import Optimizer
 
 
 def build(spec: Optimizer, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:

@@ -6,10 +6,10 @@ import time
 
 import torch
 
-from gencli.core.capabilities import HasLabels
-from gencli.core.model import GenerativeModel
+from gencli.models.abilities import HasLabels
+from gencli.models.interface import GenerativeModel
+from gencli.random import ImageGenerator
 from gencli.runs import Run
-from gencli.sampling.generator import ImageGenerator
 from gencli.training.ema import EMA, evaluating
 from gencli.viz.grid import make_grid, write_png
 

@@ -15,12 +15,12 @@ import gencli
 from gencli import registry, runs
 from gencli.data import load as data_load
 from gencli.data.load import ImageData
+from gencli.device import choose_device, choose_precision
 from gencli.errors import DataError, DivergedError, GencliError, InterruptedRun, UsageError
 from gencli.loaded import build_model
+from gencli.random import mix_seed
 from gencli.runs import Run
-from gencli.sampling.generator import mix_seed
-from gencli.training.device import choose_device, choose_precision
-from gencli.training.log import Reporter
+from gencli.training.reporter import Reporter
 from gencli.training.settings import MAY_CHANGE, Settings, resolve
 from gencli.training.signals import StopRequest
 from gencli.training.trainer import State, Trainer

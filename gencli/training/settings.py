@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gencli.config import Training, option
 from gencli.data.spec import Binarization
 from gencli.errors import UsageError
-from gencli.options import Training, option
 
 
 @dataclass(frozen=True)

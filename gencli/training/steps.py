@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gencli.core.model import Batch, GenerativeModel, Stage, Update
 from gencli.data.order import Order
 from gencli.data.store import ResidentStore
+from gencli.models.interface import Batch, GenerativeModel, Stage, Update
 from gencli.training import optim
 from gencli.training.ema import EMA
-from gencli.training.log import Window
+from gencli.training.metrics import Window
 from gencli.training.settings import Settings
 
 

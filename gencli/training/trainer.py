@@ -15,18 +15,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gencli.core.model import GenerativeModel
 from gencli.data.load import ImageData
 from gencli.data.order import Order
 from gencli.data.store import ResidentStore
 from gencli.errors import DivergedError, RunError
+from gencli.models.interface import GenerativeModel
+from gencli.random import mix_seed
 from gencli.runs import Run
-from gencli.sampling.generator import mix_seed
 from gencli.training import checkpoint
 from gencli.training.budget import Budget
 from gencli.training.ema import evaluating
-from gencli.training.log import MetricsLog, Progress, Reporter, Window
+from gencli.training.metrics import MetricsLog, Window
 from gencli.training.preview import Preview
+from gencli.training.reporter import Reporter, Standing
 from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
 from gencli.training.steps import Steps, under
@@ -189,7 +190,7 @@ class Trainer:
         left = self.budget.seconds_left(0.0 if early else done)
         name = self.stages[state.stage].name
         self.reporter.show(
-            Progress(name, state.step, total, state.epoch, rate, left, self.last_metrics)
+            Standing(name, state.step, total, state.epoch, rate, left, self.last_metrics)
         )
         self._last_shown = time.monotonic()
 

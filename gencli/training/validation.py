@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gencli.core.capabilities import HasBound, HasLogProb, HasValidation
-from gencli.core.model import GenerativeModel
 from gencli.data.store import ResidentStore
-from gencli.sampling.generator import mix_seed
+from gencli.models.abilities import HasBound, HasLogProb, HasValidation
+from gencli.models.interface import GenerativeModel
+from gencli.random import mix_seed
 
 
 def can_validate(model: GenerativeModel) -> bool:

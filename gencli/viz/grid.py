@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from gencli.atomic import replacing, writing
 from gencli.errors import DivergedError
-from gencli.files import replacing, writing
 
 Bytes = NDArray[np.uint8]
 

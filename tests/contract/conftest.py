@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from gencli import registry
-from gencli.core.model import GenerativeModel
 from gencli.data.binarize import bernoulli
 from gencli.data.glyphs import render
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.models.interface import GenerativeModel
 from gencli.registry import ModelSpec
 
 TINY: dict[str, dict[str, Any]] = {

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from gencli import registry
-from gencli.core.model import GenerativeModel
 from gencli.errors import UsageError
 from gencli.export.onnx import export_onnx
 from gencli.export.pt2 import export_pt2
 from gencli.export.weights import export_weights
+from gencli.models.interface import GenerativeModel
 from gencli.registry import ModelSpec
 
 from .conftest import build, small_data

@@ -9,7 +9,10 @@ import inspect
 import pytest
 import torch
 
-from gencli.core.capabilities import (
+from gencli.config import fields_of
+from gencli.data.load import ImageData
+from gencli.data.store import ResidentStore
+from gencli.models.abilities import (
     CAPABILITIES,
     HasBound,
     HasEncoder,
@@ -19,12 +22,9 @@ from gencli.core.capabilities import (
     HasLogProb,
     capabilities_of,
 )
-from gencli.core.model import Batch, GenerativeModel
-from gencli.data.load import ImageData
-from gencli.data.store import ResidentStore
-from gencli.options import fields_of
+from gencli.models.interface import Batch, GenerativeModel
+from gencli.random import ImageGenerator
 from gencli.registry import FAMILIES, ModelSpec
-from gencli.sampling.generator import ImageGenerator
 from gencli.training.settings import Settings
 
 from .conftest import batch_images

@@ -15,7 +15,7 @@ from gencli.errors import InterruptedRun
 from gencli.registry import ModelSpec
 from gencli.runs import Run
 from gencli.training.checkpoint import load_model
-from gencli.training.log import Silent
+from gencli.training.reporter import Silent
 from gencli.training.settings import resolve
 from gencli.training.signals import StopRequest
 from gencli.training.trainer import Trainer

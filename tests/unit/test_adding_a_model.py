@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gencli.core.capabilities import capabilities_of
-from gencli.core.model import Batch
+from gencli.config import fields_of, read_config
 from gencli.data.spec import DataInfo
-from gencli.options import fields_of, read_config
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.abilities import capabilities_of
+from gencli.models.interface import Batch
+from gencli.random import ImageGenerator
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "adding-a-model.md"
 

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gencli.core.adversarial import cross_entropy, non_saturating, shifted, two_players
-from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models import dcgan, gan
-from gencli.nn.adversarial import Discriminator, Generator, base_map
+from gencli.models.adversarial import dcgan, gan
+from gencli.models.adversarial.game import cross_entropy, non_saturating, shifted, two_players
+from gencli.models.adversarial.networks import Discriminator, Generator, base_map
+from gencli.models.interface import Batch
 
 
 @pytest.mark.parametrize(

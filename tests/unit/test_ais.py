@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.evaluation.ais import ais, log_mean_exp
+from gencli.models.boltzmann.ais import ais, log_mean_exp
 
 
 class TinyRBM:

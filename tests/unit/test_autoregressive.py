@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from gencli.core.autoregressive import AutoregressiveModel
-from gencli.core.capabilities import HasCompletion, HasLogProb
-from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models import fvsbn, made, nade, pixelcnn
-from gencli.nn.raster import from_raster, to_raster
-from gencli.sampling.ancestral import ancestral, uncached
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.abilities import HasCompletion, HasLogProb
+from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn
+from gencli.models.autoregressive.ancestral import ancestral, uncached
+from gencli.models.autoregressive.base import AutoregressiveModel
+from gencli.models.autoregressive.raster import from_raster, to_raster
+from gencli.models.interface import Batch
+from gencli.random import ImageGenerator
 
 BINARY = DataInfo(1, 5, 4, binarization="static")
 GREY = DataInfo(1, 4, 5)

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.core.model import Batch
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
 from gencli.evaluation.evaluate import evaluate
-from gencli.models.dbn import DBN, Config
-from gencli.sampling.generator import ImageGenerator
-from gencli.sampling.gibbs import in_float64
+from gencli.models.boltzmann.dbn import DBN, Config
+from gencli.models.boltzmann.gibbs import in_float64
+from gencli.models.interface import Batch
+from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 2, 3, binarization="static")
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.ddpm import DDPM, Config
-from gencli.nn.unet import Attention, UNet
-from gencli.sampling.diffusion import SAMPLERS
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.diffusion.ddpm import DDPM, Config
+from gencli.models.diffusion.samplers import SAMPLERS
+from gencli.models.diffusion.unet import Attention, UNet
+from gencli.models.interface import Batch
+from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 8, 8, ("a", "b", "c"))
 SMALL = Config(width=8, multipliers=(1, 2), patch=1, timesteps=50)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gencli.sampling.diffusion import (
+from gencli.models.diffusion.samplers import (
     SAMPLERS,
     Denoiser,
     Schedule,
@@ -21,7 +21,7 @@ from gencli.sampling.diffusion import (
     posterior,
     variational_bound,
 )
-from gencli.sampling.generator import ImageGenerator
+from gencli.random import ImageGenerator
 
 MEAN, STD = 0.3, 0.2
 SCHEDULES = ("linear", "cosine")

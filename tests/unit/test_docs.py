@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from gencli import registry
-from gencli.options import fields_of
+from gencli.config import fields_of
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.core.model import GenerativeModel
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import Binarization, DataInfo
 from gencli.errors import DataError, DivergedError, UsageError
 from gencli.evaluation.evaluate import KEYS, evaluate
 from gencli.evaluation.judge import Judge, judge_for
 from gencli.evaluation.results import Metric
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.interface import GenerativeModel
+from gencli.random import ImageGenerator
 from tests.unit import quarters
 
 SAMPLE_METRICS = {

@@ -14,13 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from gencli.core.model import GenerativeModel
 from gencli.data.spec import DataInfo
 from gencli.errors import GencliError, UsageError
 from gencli.export.onnx import export_onnx
 from gencli.export.pt2 import export_pt2, pickled_parts
 from gencli.export.weights import export_weights
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.interface import GenerativeModel
+from gencli.random import ImageGenerator
 
 
 class Perceptron(GenerativeModel):

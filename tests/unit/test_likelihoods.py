@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.nn.likelihoods import (
+from gencli.models.likelihoods import (
     Bernoulli,
     Categorical,
     Likelihood,

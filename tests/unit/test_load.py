@@ -11,9 +11,9 @@ from PIL import Image
 from gencli.data import sources
 from gencli.data.binarize import static
 from gencli.data.cache import Stored, digest
+from gencli.data.catalogue import DatasetSpec
 from gencli.data.load import ImageData, load
 from gencli.data.spec import DataInfo
-from gencli.data.table import DatasetSpec
 from gencli.errors import DataError, UsageError
 
 N_TRAIN, N_TEST = 100, 20

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.mixture import Config, Mixture, spread_out
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.interface import Batch
+from gencli.models.mixture.mixture import Config, Mixture, spread_out
+from gencli.random import ImageGenerator
 
 BINARY = DataInfo(1, 3, 3, binarization="static")
 GREY = DataInfo(1, 3, 3)

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from gencli.core.adversarial import wasserstein_critic_loss, wasserstein_generator_loss
-from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models import cgan, lsgan, wgan, wgan_gp
-from gencli.sampling.generator import ImageGenerator
+from gencli.models.adversarial import cgan, lsgan, wgan, wgan_gp
+from gencli.models.adversarial.game import wasserstein_critic_loss, wasserstein_generator_loss
+from gencli.models.interface import Batch
+from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 8, 8, ("a", "b", "c"))
 SMALL = {"network": "mlp", "latent_dim": 3, "width": 4, "d_width": 4}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gencli.sampling.paths import PathKind, lerp, manifold_grid, path, slerp
+from gencli.models.latent.paths import PathKind, lerp, manifold_grid, path, slerp
 
 
 def test_lerp_is_the_straight_line() -> None:

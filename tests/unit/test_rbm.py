@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.rbm import RBM, Config
-from gencli.sampling.generator import ImageGenerator
-from gencli.sampling.gibbs import bernoulli, gibbs, in_float64
+from gencli.models.boltzmann.gibbs import bernoulli, gibbs, in_float64
+from gencli.models.boltzmann.rbm import RBM, Config
+from gencli.models.interface import Batch
+from gencli.random import ImageGenerator
 
 BINARY = DataInfo(1, 3, 3, binarization="static")
 GREY = DataInfo(1, 3, 3)

@@ -6,8 +6,8 @@ import pytest
 
 import gencli
 from gencli import registry
-from gencli.cli.signature import merge, read_toml
-from gencli.options import fields_of
+from gencli.cli.parameters import merge, read_toml
+from gencli.config import fields_of
 from gencli.training.settings import Settings
 
 RECIPES = sorted((Path(gencli.__file__).parent / "recipes").glob("*.toml"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gencli.data import sources, table
+from gencli.data import catalogue, sources
 from gencli.data.glyphs import Glyphs
 from gencli.data.sources import FILES, amat_checksum, named
 from gencli.errors import DataError
@@ -49,7 +49,7 @@ def test_idx_files(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [np.arange(n, dtype=np.uint8) for n in (7, 3)]
     contents = [idx(array) for array in (train, labels[0], test, labels[1])]
     publish(mirror, monkeypatch, "fashion-mnist", contents)
-    spec = table.find("fashion-mnist")
+    spec = catalogue.find("fashion-mnist")
     for _ in range(2):
         stored = named(spec)
         np.testing.assert_array_equal(stored.images["train"], train[:, None])
@@ -65,7 +65,7 @@ def test_idx_files_that_hold_something_else_are_refused(
 ) -> None:
     publish(mirror, monkeypatch, "kmnist", [gzip.compress(b"hello"), b"no gzip", b"", b""])
     with pytest.raises(DataError, match=r"kmnist .* cannot be parsed") as caught:
-        named(table.find("kmnist"))
+        named(catalogue.find("kmnist"))
     assert "Delete" in caught.value.cure
 
 
@@ -86,7 +86,7 @@ def test_cifar10_binary_version(mirror: Path, monkeypatch: pytest.MonkeyPatch) -
     records = {"batches.meta.txt": rows[0, :9], "test_batch.bin": rows[10:]}
     records |= {f"data_batch_{i}.bin": rows[2 * i - 2 : 2 * i] for i in (4, 1, 5, 3, 2)}
     publish(mirror, monkeypatch, "cifar10", [cifar_archive(records)])
-    stored = named(table.find("cifar10"))
+    stored = named(catalogue.find("cifar10"))
     np.testing.assert_array_equal(stored.images["train"], rows[:10, 1:].reshape(-1, 3, 32, 32))
     np.testing.assert_array_equal(stored.images["test"], rows[10:, 1:].reshape(-1, 3, 32, 32))
     assert stored.labels["train"].tolist() == list(range(10))
@@ -96,7 +96,7 @@ def test_cifar10_binary_version(mirror: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_cifar10_without_a_batch_is_refused(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(mirror, monkeypatch, "cifar10", [cifar_archive({"test_batch.bin": np.zeros(3073)})])
     with pytest.raises(DataError, match="cannot be parsed"):
-        named(table.find("cifar10"))
+        named(catalogue.find("cifar10"))
 
 
 def amat(pixels: np.ndarray, end: str = "\n") -> bytes:
@@ -106,7 +106,7 @@ def amat(pixels: np.ndarray, end: str = "\n") -> bytes:
 def test_binarized_mnist_text(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = [RANDOM.integers(0, 2, (n, 784), np.uint8) for n in (5, 3, 2)]
     publish(mirror, monkeypatch, "binarized-mnist", [amat(rows) for rows in splits])
-    stored = named(table.find("binarized-mnist"))
+    stored = named(catalogue.find("binarized-mnist"))
     for split, rows in zip(("train", "val", "test"), splits, strict=True):
         np.testing.assert_array_equal(stored.images[split].reshape(-1, 784), rows * 255)
     assert stored.labels == {}
@@ -130,9 +130,9 @@ def test_glyphs_are_drawn_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return Glyphs(images, np.arange(n), tuple(f"{split} {i}" for i in range(n)))
 
     monkeypatch.setattr("gencli.data.glyphs.glyphs_split", draw)
-    first = named(table.find("glyphs"))
+    first = named(catalogue.find("glyphs"))
     monkeypatch.setattr("gencli.data.glyphs.glyphs_split", None)
-    again = named(table.find("glyphs"))
+    again = named(catalogue.find("glyphs"))
     assert first.fingerprint == again.fingerprint
     assert again.captions == ("train 0", "train 1", "train 2", "train 3")
     assert again.images["train"].shape == (4, 1, 28, 28)
@@ -150,7 +150,7 @@ def test_published_mnist_files(
     home: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENCLI_MIRROR", str(real_data))
-    stored = named(table.find("mnist"))
+    stored = named(catalogue.find("mnist"))
     assert {split: len(images) for split, images in stored.images.items()} == {
         "train": 60_000, "test": 10_000,
     }  # fmt: skip

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gencli.core.model import Batch
 from gencli.data.spec import DataInfo
-from gencli.models.vae import VAE, Config
+from gencli.models.interface import Batch
+from gencli.models.latent.vae import VAE, Config
 
 DATA = DataInfo(1, 4, 4, binarization="static")
 X = (torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0)) < 0.5).float()

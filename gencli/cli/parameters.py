@@ -1,0 +1,111 @@
+"""A config dataclass as the signature of a Typer command, and values merged by precedence.
+
+Every option's own default is None, so that after parsing it is known what was given; the default is
+shown in the help all the same. Precedence: default < TOML < environment < flag.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gencli import registry
+from gencli.config import Field, parse_value, required_type
+from gencli.errors import UsageError
+
+
+def parameter(field: Field, panel: str, envvar: bool = True) -> inspect.Parameter:
+    """One option as a parameter that Typer understands."""
+    kind = required_type(field.type)
+    declared, metavar = kind, None
+    if typing.get_origin(kind) is tuple:
+        declared, metavar = str, "N,N,..."
+    default: Any = field.default
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    flags = [field.flag]
+    if kind is bool:
+        flags = [f"{field.flag}/--no-{field.flag[2:]}"]
+        default = field.flag[2:] if default else f"no-{field.flag[2:]}"
+    # The option itself has no default, so the help says what it is; \\[ is a bracket to rich.
+    shown = "" if field.default is None else f" [dim]\\[default: {default}][/dim]"
+    info = typer.Option(
+        *flags,
+        help=field.help + shown,
+        show_default=False,
+        envvar=f"GENCLI_{field.name.upper()}" if envvar else None,
+        show_envvar=False,
+        metavar=metavar,
+        min=field.min if kind in (int, float) else None,
+        max=field.max if kind in (int, float) else None,
+        rich_help_panel=panel,
+    )
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[declared | None, info],
+    )
+
+
+def with_parameters(
+    function: Callable[..., None], parameters: Iterable[inspect.Parameter]
+) -> Callable[..., None]:
+    """The function with these keyword parameters in place of its `**given`."""
+    own = [
+        p
+        for p in inspect.signature(function, eval_str=True).parameters.values()
+        if p.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    merged = [*own, *parameters]
+    function.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in merged}
+    return function
+
+
+def read_toml(name: str) -> tuple[str, dict[str, Any]]:
+    """The settings of a TOML file, or of a recipe that comes with gencli.
+
+    Raises:
+        UsageError: If there is neither, or it is no flat table.
+    """
+    path = Path(name)
+    if not path.is_file():
+        recipes = {p.stem: p for p in (Path(__file__).parent.parent / "recipes").glob("*.toml")}
+        if name not in recipes:
+            near = registry.nearest(name, recipes)
+            raise UsageError(
+                f"There is no file and no recipe called {name}.",
+                f"Did you mean {near}?" if near else f"Recipes: {', '.join(sorted(recipes))}.",
+            )
+        path = recipes[name]
+    try:
+        return str(path), tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.", "It must be a TOML file.") from None
+
+
+def merge(
+    fields: Iterable[Field], toml: Mapping[str, Any], source: str, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What differs from the defaults: TOML values, overridden by given ones that are not None.
+
+    Raises:
+        UsageError: If a key is unknown or a value does not fit.
+    """
+    known = {f.name: f for f in fields}
+    for key in toml:
+        if key not in known:
+            near = registry.nearest(key, known)
+            raise UsageError(
+                f"{source} has an unknown key: {key}.",
+                f"Did you mean {near}?" if near else "See --help for the options there are.",
+            )
+    values = dict(toml) | {k: v for k, v in given.items() if v is not None and k in known}
+    return {name: parse_value(known[name], value) for name, value in values.items()}

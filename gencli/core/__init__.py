@@ -1,1 +1,0 @@
-"""The interface every model implements and the capabilities it may have."""

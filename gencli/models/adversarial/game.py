@@ -1,0 +1,161 @@
+"""The game of a generator and a discriminator, as two updates of one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gencli.models.interface import Batch, Loss, Optimizer, Update
+
+Penalty = Callable[[Batch, Tensor], Tensor]
+"""(real batch, made images (B, C, H, W)) -> a scalar to add to the discriminator's loss."""
+
+
+def two_players(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    latent_dim: int,
+    *,
+    discriminator_loss: Callable[[Tensor, Tensor], Tensor],
+    generator_loss: Callable[[Tensor], Tensor],
+    d_steps: int = 1,
+    optimizer: Optimizer | None = None,
+    d_lr_scale: float = 1.0,
+    apart: bool = False,
+    penalty: Penalty | None = None,
+    after: Callable[[], None] | None = None,
+    augment: Callable[[Tensor], Tensor] | None = None,
+    output: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Update, Update]:
+    """`d_steps` updates of the discriminator, each on fresh images, and one of the generator.
+
+    Both networks take labels beside their input; they are the real images' own, and None where the
+    data have none. The generator is averaged (`ema`), the discriminator is not.
+
+    Args:
+        generator: (z, labels) -> images.
+        discriminator: (images, labels) -> logits (B,).
+        latent_dim: Of z, standard normal.
+        discriminator_loss: (logits of real images, logits of made ones), each (B,), -> scalar.
+        generator_loss: Logits of made images (B,) -> scalar.
+        d_steps: Updates of the discriminator per update of the generator.
+        optimizer: Of both; Adam with the usual betas of GANs, (0.5, 0.999), unless given.
+        d_lr_scale: The discriminator's learning rate relative to the generator's.
+        apart: Whether the discriminator sees real and made images in batches of their own, which
+            its batch normalisation, if any, asks for; otherwise one pass is faster.
+        penalty: Added to the discriminator's loss.
+        after: Called after each update of the discriminator (weight clipping).
+        augment: What happens to all images (B, C, H, W) before the discriminator sees them.
+        output: Logits -> D(x) for the logged means of D over real and made images; None logs the
+            logits themselves.
+    """
+    optimizer = optimizer or Optimizer(betas=(0.5, 0.999))
+
+    # The discriminator's last fakes, with their graph: the generator has not changed since, so its
+    # own update in the same step takes these and need not make others.
+    made: list[tuple[Tensor, Tensor | None]] = []
+
+    def make(batch: Batch) -> Tensor:
+        z = torch.randn(len(batch.images), latent_dim, device=batch.images.device)
+        fake: Tensor = generator(z, batch.labels)
+        return fake
+
+    def discriminate(batch: Batch) -> Loss:
+        fake = make(batch)
+        made[:] = [(fake, batch.labels)]
+        fake = fake.detach()
+        seen = torch.cat([batch.images, fake])
+        if augment is not None:
+            seen = augment(seen)
+        if apart:
+            d_real, d_fake = (discriminator(x, batch.labels) for x in seen.chunk(2))
+        else:
+            labels = None if batch.labels is None else batch.labels.repeat(2)
+            d_real, d_fake = discriminator(seen, labels).chunk(2)
+        loss = discriminator_loss(d_real, d_fake)
+        d_x, d_gz = d_real.detach(), d_fake.detach()
+        if output is not None:
+            d_x, d_gz = output(d_x), output(d_gz)
+        metrics = {"d_real": d_x.mean(), "d_fake": d_gz.mean()}
+        if penalty is not None:
+            extra = penalty(batch, fake)
+            loss, metrics["penalty"] = loss + extra, extra.detach()
+        return Loss(loss, **metrics)
+
+    def generate(batch: Batch) -> Loss:
+        fake, labels = made.pop() if made else (make(batch), batch.labels)
+        if augment is not None:
+            fake = augment(fake)
+        return Loss(generator_loss(discriminator(fake, labels)))
+
+    return (
+        Update(
+            "discriminator",
+            discriminate,
+            tuple(discriminator.parameters()),
+            replace(optimizer, lr_scale=d_lr_scale),
+            repeat=d_steps,
+            after=after,
+        ),
+        Update("generator", generate, tuple(generator.parameters()), optimizer, ema=True),
+    )
+
+
+def shifted(images: Tensor, most: int) -> Tensor:
+    """Images (B, C, H, W), each moved by up to `most` pixels along both sides, black coming in.
+
+    Shown to a discriminator instead of the images themselves, real and made alike, it cannot learn
+    the real ones by heart, and gradients still reach the generator (Zhao et al. 2020,
+    arXiv:2006.10738).
+    """
+    n, _, height, width = images.shape
+    device = images.device
+    down, right = torch.randint(2 * most + 1, (2, n, 1), device=device)
+    rows = (down + torch.arange(height, device=device)).unsqueeze(2)
+    columns = (right + torch.arange(width, device=device)).unsqueeze(1)
+    each = torch.arange(n, device=device).view(-1, 1, 1)
+    padded = F.pad(images, (most,) * 4).permute(0, 2, 3, 1)
+    return padded[each, rows, columns].permute(0, 3, 1, 2)
+
+
+def cross_entropy(d_real: Tensor, d_fake: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The discriminator's -E log D(x) - E log(1 - D(G(z))), of logits.
+
+    `smoothing` takes that much off the target of real images alone (Salimans et al. 2016,
+    arXiv:1606.03498): for a target t, the cross-entropy of the logit l is softplus(-l) + (1 - t) l.
+    """
+    real = F.softplus(-d_real) + smoothing * d_real
+    return real.mean() + F.softplus(d_fake).mean()
+
+
+def zero_centred_penalty(
+    discriminator: nn.Module, gamma: float, batch: Batch, fake: Tensor
+) -> Tensor:
+    """gamma/2 E |grad D(x)|^2 over real images (R1 of Mescheder et al. 2018, arXiv:1801.04406).
+
+    The expectation is taken over a quarter of the batch, which costs a quarter.
+    """
+    few = slice(None, None, 4)
+    x = batch.images[few].detach().requires_grad_()
+    labels = None if batch.labels is None else batch.labels[few]
+    (gradient,) = torch.autograd.grad(discriminator(x, labels).sum(), x, create_graph=True)
+    return gamma / 2 * gradient.square().flatten(1).sum(1).mean()
+
+
+def non_saturating(d_fake: Tensor) -> Tensor:
+    """The generator's -E log D(G(z)), of logits."""
+    return F.softplus(-d_fake).mean()
+
+
+def wasserstein_critic_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """A Wasserstein critic's E f(G(z)) - E f(x), of scores."""
+    return d_fake.mean() - d_real.mean()
+
+
+def wasserstein_generator_loss(d_fake: Tensor) -> Tensor:
+    """What a generator minimises against a Wasserstein critic, -E f(G(z))."""
+    return -d_fake.mean()

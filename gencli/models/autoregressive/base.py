@@ -1,0 +1,85 @@
+"""Models that draw one pixel after another, each given those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from gencli.models.autoregressive.ancestral import Conditional, ancestral
+from gencli.models.autoregressive.raster import to_raster
+from gencli.models.interface import Batch, GenerativeModel, Stage
+from gencli.models.likelihoods import Likelihood
+from gencli.random import ImageGenerator
+
+
+class AutoregressiveModel(GenerativeModel):
+    """A model that writes `cached_conditional`, and draws and completes images by it."""
+
+    likelihood: Likelihood
+
+    def output_bias(self) -> Tensor | None:
+        """The bias of each pixel's distribution, (D * P,) in raster order, if there is one."""
+        return None
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One; on binary data it starts from the base rates where there are biases for them."""
+        begin = self.data.binary and self.output_bias() is not None
+        return (Stage("train", self.updates(), start=self.start if begin else None),)
+
+    @torch.no_grad()
+    def start(self, data: Iterable[Batch]) -> None:
+        """Set the biases to the base rates, so that no weight is spent on the edge's blackness."""
+        bias = self.output_bias()
+        if bias is None:
+            return
+        n, total = 0, torch.zeros_like(bias)
+        for batch in data:
+            pixels = to_raster(batch.images)
+            n, total = n + len(pixels), total + pixels.sum(0)
+        # Half an image each of black and white: a constant pixel keeps a finite bias.
+        bias.copy_(torch.logit((total + 0.5) / (n + 1)))
+
+    def cached_conditional(self, n: int) -> Conditional:
+        """Conditionals for drawing `n` images, without what the whole network repeats."""
+        raise TypeError(f"{type(self).__name__} does not define cached_conditional()")
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        labels: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw `n` images (n, C, H, W), pixel by pixel."""
+        return self.draw(n, generator, temperature)
+
+    def complete(
+        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
+    ) -> Tensor:
+        """Draw the unknown pixels of `x`, each given the known and drawn ones before it.
+
+        Args:
+            x: (n, C, H, W).
+            known_mask: Bool, (H, W) or (n, 1, H, W).
+            generator: Holds a stream for each image.
+            temperature: Below 1 prefers likely pixels, above 1 evens them out.
+        """
+        return self.draw(len(x), generator, temperature, x, known_mask)
+
+    def draw(
+        self,
+        n: int,
+        generator: ImageGenerator,
+        temperature: float,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """Images (n, C, H, W); what `sample` and `complete` share."""
+        uniforms = generator.uniform(self.data.n_pixels).to(next(self.parameters()))
+        return ancestral(
+            self.cached_conditional(n), self.likelihood, uniforms, self.data.shape,
+            temperature=temperature, given=given, known=known,
+        )  # fmt: skip

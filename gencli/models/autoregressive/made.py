@@ -1,0 +1,172 @@
+"""Masked autoencoder: a network whose output d is a function of the pixels before d alone.
+
+    log p(x) = log 1/M sum_m prod_d p(x_d | x_{before d in ordering m}; mask m)
+
+A hidden unit of degree k may see the first k pixels of the ordering: W_jk is kept where
+degree_j >= degree_k, and in the output layer where position_d > degree_k. Few hidden units see the
+pixel just before, which tells most, so direct connections lead from each pixel to all outputs after
+it. With several masks (and orderings, if order-agnostic) each training step uses one at random, and
+the model is the equal mixture over all of them, whose exact likelihood `log_prob` gives and from
+which `sample` draws: each image takes a mask, then its pixels in that mask's ordering.
+
+Paper: Germain et al. 2015, arXiv:1502.03509.
+
+Departures: output biases start from the base rates of binary pixels; masks are chosen at random
+instead of in turn; the first mask's ordering is raster order and its degrees are even; Adam
+replaces Adadelta; hidden units may be dropped out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gencli.config import Training, option
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.models.autoregressive.ancestral import (
+    Conditional,
+    ancestral,
+    layered_conditional,
+    linear_conditional,
+)
+from gencli.models.autoregressive.base import AutoregressiveModel
+from gencli.models.autoregressive.masked import draw_degrees, masked_linear
+from gencli.models.autoregressive.raster import to_raster
+from gencli.models.interface import Batch, Loss, Optimizer, Update
+from gencli.models.likelihoods import likelihood_for
+from gencli.random import ImageGenerator
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of MADE."""
+
+    hidden: tuple[int, ...] = option((1000, 1000), "Widths of the hidden layers", min=1)
+    masks: int = option(1, "Masks, of which the model is the mixture", min=1)
+    direct: bool = option(True, "Connect the outputs to the pixels directly, too")
+    order_agnostic: bool = option(False, "Give each further mask a pixel ordering of its own")
+    dropout: float = option(0.0, "Share of hidden units dropped in training", min=0, max=0.9)
+    likelihood: Literal["auto", "softmax", "logistic"] = option(
+        "auto", "Distribution of an 8-bit pixel; auto is logistic. Binary pixels are Bernoulli"
+    )
+    components: int = option(5, "Components of the logistic mixture", min=1)
+    weight_decay: float = option(0.0, "Decoupled weight decay of Adam", min=0)
+
+
+TRAINING = Training(epochs=20, batch_size=100, lr=1e-3, lr_schedule="cosine", binarize="dynamic")
+
+
+class MADE(AutoregressiveModel):
+    """Masked autoencoder for distribution estimation."""
+
+    orders: Tensor
+    degrees: Tensor
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(data)
+        if not config.hidden:
+            raise UsageError("MADE needs a hidden layer.", "Give widths, such as --hidden 500.")
+        self.config = config
+        self.likelihood = likelihood_for(data, config.likelihood, config.components, "logistic")
+        self.discrete_levels = self.likelihood.levels
+        n, p = data.n_pixels, self.likelihood.n_params
+        widths = (n, *config.hidden)
+        self.layers = nn.ModuleList(
+            nn.Linear(i, o) for i, o in zip(widths, (*config.hidden, n * p), strict=True)
+        )
+        self.direct = nn.Linear(n, n * p, bias=False) if config.direct else None
+        if self.direct is not None:
+            nn.init.zeros_(self.direct.weight)
+        orders, degrees = draw_degrees(n, config.hidden, config.masks, config.order_agnostic)
+        self.register_buffer("orders", orders)  # (M, D): the pixels in drawing order
+        self.register_buffer("degrees", degrees)  # (M, sum of widths)
+
+    def parameters_of(self, pixels: Tensor, mask: int = 0) -> Tensor:
+        """Each pixel's distribution under one mask: (B, D) -> (B, D, P)."""
+        position = torch.empty_like(self.orders[mask])
+        position[self.orders[mask]] = torch.arange(1, len(position) + 1, device=position.device)
+        p = self.likelihood.n_params
+        hidden = torch.split(self.degrees[mask], list(self.config.hidden))
+        before = (position - 1).repeat_interleave(p)
+        degrees = (position, *hidden, before)
+        h = pixels
+        for layer, in_degree, out_degree in zip(self.linears(), degrees, degrees[1:], strict=False):
+            if h is not pixels:
+                h = F.dropout(F.relu(h), self.config.dropout, self.training)
+            h = masked_linear(h, layer.weight, layer.bias, in_degree, out_degree)
+        if self.direct is not None:
+            h = h + masked_linear(pixels, self.direct.weight, None, position, before)
+        return h.view(*pixels.shape, p)
+
+    def linears(self) -> list[nn.Linear]:
+        """The layers, unmasked."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Exact log p(x) of the mixture of all masks, nats per image: (B, C, H, W) -> (B,)."""
+        each = [self._log_prob(x, mask) for mask in range(self.config.masks)]
+        return torch.stack(each).logsumexp(0) - math.log(self.config.masks)
+
+    def _log_prob(self, x: Tensor, mask: int) -> Tensor:
+        pixels = to_raster(x)
+        return self.likelihood.log_prob(self.parameters_of(pixels, mask), pixels).sum(1)
+
+    def loss(self, batch: Batch) -> Loss:
+        """-log p(x) under one mask, chosen at random: a bound on that of the mixture."""
+        mask = int(torch.randint(self.config.masks, ())) if self.config.masks > 1 else 0
+        return Loss(-self._log_prob(batch.images, mask).mean())
+
+    def updates(self) -> tuple[Update, ...]:
+        """One, by Adam with weight decay."""
+        optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
+        return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
+
+    def output_bias(self) -> Tensor:
+        """That of the last layer."""
+        return self.linears()[-1].bias
+
+    def cached_conditional(self, n: int, mask: int = 0) -> Conditional:
+        """Conditionals for drawing `n` images under one mask, each hidden unit computed once."""
+        order = self.orders[mask]
+        weights: list[Tensor] = [layer.weight for layer in self.linears()]
+        biases: list[Tensor] = [layer.bias for layer in self.linears()]
+        weights[0] = weights[0][:, order]
+        weights[-1] = weights[-1].view(len(order), -1, weights[-1].shape[1])[order].flatten(0, 1)
+        biases[-1] = biases[-1].view(len(order), -1)[order].flatten()
+        degrees = torch.split(self.degrees[mask], list(self.config.hidden))
+        layered = layered_conditional(weights, biases, degrees, n)
+        if self.direct is None:
+            return layered
+        direct = self.direct.weight.view(len(order), -1, len(order))[order][:, :, order]
+        linear = linear_conditional(direct, direct.new_zeros(direct.shape[:2]))
+        return lambda t, pixels: layered(t, pixels) + linear(t, pixels)
+
+    def draw(
+        self,
+        n: int,
+        generator: ImageGenerator,
+        temperature: float,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """Images (n, C, H, W), each under a mask of its own."""
+        uniforms = generator.uniform(1 + self.data.n_pixels).to(next(self.parameters()))
+        mask = (uniforms[:, 0] * self.config.masks).long().clamp(max=self.config.masks - 1)
+        images = uniforms.new_empty(n, *self.data.shape)
+        if known is not None:
+            known = known.expand(n, 1, *known.shape[-2:])
+        for m in sorted(set(mask.tolist())):
+            rows = (mask == m).nonzero().squeeze(1)
+            images[rows] = ancestral(
+                self.cached_conditional(len(rows), m), self.likelihood, uniforms[rows, 1:],
+                self.data.shape, temperature=temperature, order=self.orders[m],
+                given=None if given is None else given[rows],
+                known=None if known is None else known[rows],
+            )  # fmt: skip
+        return images

@@ -1,0 +1,114 @@
+"""PixelCNN: a convolutional network masked so that a pixel sees those above and to its left.
+
+    log p(x) = sum_{i,j} sum_c log p(x_ijc | rows above i, pixels left of j, channels before c)
+
+A 7 x 7 convolution with mask A reads the image; residual blocks of 1 x 1, k x k (mask B) and 1 x 1
+convolutions follow, then two 1 x 1 layers. With `gated`, a vertical stack sees all rows above
+without a blind spot, a horizontal stack sees the row so far, and units are tanh(a) sigma(b).
+
+Papers: van den Oord et al. 2016, arXiv:1601.06759 (residual blocks, masks, softmax) and
+arXiv:1606.05328 (gates, two stacks); the logistic mixture is that of arXiv:1701.05517, but with a
+full mixture per colour channel given the channels before it, in place of means that depend on them
+linearly.
+
+Departures: each position has features of its own beside those of the first convolution, and each
+pixel's distribution a bias, which starts from the base rates of binary pixels; few blocks of large
+kernels instead of many of 3 x 3; blocks start near the identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from gencli.config import Training, option
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.models.autoregressive.ancestral import Conditional
+from gencli.models.autoregressive.base import AutoregressiveModel
+from gencli.models.autoregressive.pixelcnn_cache import gated_rows, residual_rows
+from gencli.models.autoregressive.pixelcnn_networks import GatedStacks, ResidualStack
+from gencli.models.autoregressive.raster import from_raster, to_raster
+from gencli.models.interface import Batch, Loss, Optimizer, Update
+from gencli.models.likelihoods import likelihood_for
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of PixelCNN."""
+
+    channels: int = option(32, "Features per pixel; the blocks' bottleneck has half of them", min=6)
+    blocks: int = option(5, "Residual blocks, or gated layers", min=1)
+    kernel: int = option(7, "Side of the blocks' convolutions, odd", min=3)
+    gated: bool = option(False, "Gated units in a vertical and a horizontal stack")
+    dropout: float = option(0.0, "Share of features dropped in training, per block", min=0, max=0.9)
+    likelihood: Literal["auto", "softmax", "logistic"] = option(
+        "auto", "Distribution of an 8-bit pixel; auto is softmax. Binary pixels are Bernoulli"
+    )
+    components: int = option(10, "Components of the logistic mixture", min=1)
+    weight_decay: float = option(0.0, "Decoupled weight decay of Adam", min=0)
+
+
+TRAINING = Training(
+    epochs=10, batch_size=64, lr=2e-3, lr_schedule="cosine", warmup=100, ema_decay=0.999,
+    binarize="dynamic",
+)  # fmt: skip
+
+
+class PixelCNN(AutoregressiveModel):
+    """PixelCNN, plain or gated."""
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(data)
+        if config.channels % (2 * data.channels):
+            raise UsageError(
+                f"--channels {config.channels} cannot be shared out to the colours of the images.",
+                f"Choose a multiple of {2 * data.channels}.",
+            )
+        if config.kernel % 2 == 0:
+            raise UsageError("--kernel must be odd: a pixel is in the middle.", "Try --kernel 5.")
+        self.config = config
+        self.likelihood = likelihood_for(data, config.likelihood, config.components, "softmax")
+        self.discrete_levels = self.likelihood.levels
+        stacks = GatedStacks if config.gated else ResidualStack
+        self.stacks: GatedStacks | ResidualStack = stacks(
+            data.shape, config.channels, config.blocks, config.kernel,
+            data.channels * self.likelihood.n_params, config.dropout,
+        )  # fmt: skip
+        nn.init.normal_(self.stacks.last.weight, std=0.01)
+        self.bias = nn.Parameter(torch.zeros(data.n_pixels, self.likelihood.n_params))
+
+    def parameters_of(self, pixels: Tensor) -> Tensor:
+        """Each pixel's distribution given those before it: raster (B, D) -> (B, D, P)."""
+        outputs: Tensor = self.stacks(from_raster(pixels, self.data.shape))  # (B, C * P, H, W)
+        rows = outputs.permute(0, 2, 3, 1).reshape(*pixels.shape, self.likelihood.n_params)
+        return rows + self.bias
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
+        pixels = to_raster(x)
+        return self.likelihood.log_prob(self.parameters_of(pixels), pixels).sum(1)
+
+    def loss(self, batch: Batch) -> Loss:
+        """-log p(x)."""
+        return Loss(-self.log_prob(batch.images).mean())
+
+    def updates(self) -> tuple[Update, ...]:
+        """One, by Adam with weight decay."""
+        optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
+        return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
+
+    def output_bias(self) -> Tensor:
+        """The bias of all pixels."""
+        return self.bias.view(-1)
+
+    def cached_conditional(self, n: int) -> Conditional:
+        """Conditionals for drawing `n` images, computing one position per layer."""
+        if isinstance(self.stacks, GatedStacks):
+            network = gated_rows(self.stacks, n, self.data.shape)
+        else:
+            network = residual_rows(self.stacks, n, self.data.shape)
+        return lambda t, pixels: network(t, pixels) + self.bias[t]

@@ -1,0 +1,1 @@
+"""Boltzmann machines and what is built of them: densities by an energy."""

@@ -1,0 +1,173 @@
+r"""Restricted Boltzmann machine (Smolensky 1986; Hinton 2002, "Training products of experts").
+
+With the energy of `units.py`, summing out the hidden units leaves p(v) = exp(-F(v)) / Z. The loss
+is
+
+    F(v+) - F(v-),    F(v) = -b.v - sum_j log(1 + exp(c_j + (v W)_j))  (binary, not centred)
+
+with v+ from the data and v- from a Gibbs chain drawn without gradients. Its gradient is the update
+of contrastive divergence (CD-k, the chain starts at the data) or of persistent contrastive
+divergence (Tieleman 2008, the chain goes on from the step before): nearly the gradient of -log p.
+Departures: the units are centred unless asked otherwise, which bears higher learning rates;
+Gaussian visible units share one learnt sigma; the penalty that pulls the mean activity of each
+hidden unit to a target (Lee et al. 2008) reaches all parameters, not c alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gencli.config import Training, option
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.models.boltzmann.gibbs import bernoulli, in_float64, uniform_like
+from gencli.models.boltzmann.units import Harmonium
+from gencli.models.interface import Batch, GenerativeModel, Loss, Optimizer, Stage, Update
+from gencli.random import ImageGenerator
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of `rbm`."""
+
+    hidden: int = option(500, "Hidden units.", min=1)
+    visible: Literal["auto", "binary", "gaussian"] = option(
+        "auto", "Visible units; auto is binary for binary data and Gaussian otherwise."
+    )
+    k: int = option(1, "Gibbs steps of the negative phase (CD-k, PCD-k).", min=1)
+    persistent: bool = option(True, "Let the chains go on from step to step (PCD).")
+    chains: int = option(100, "Persistent chains.", min=1)
+    centered: bool = option(True, "Centre the units (without: the textbook's update).")
+    optimizer: Literal["sgd", "adam"] = option("sgd", "SGD with momentum, or Adam.")
+    momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
+    weight_decay: float = option(0.0, "Weight of |W|^2 / 2 in the loss.", min=0)
+    sparsity: float = option(0.0, "Weight of the sparsity penalty.", min=0)
+    sparsity_target: float = option(0.1, "Mean activity that it pulls to.", min=0, max=1)
+
+
+TRAINING = Training(
+    epochs=20, batch_size=100, lr=0.3, lr_schedule="cosine", ema_decay=0.999, binarize="dynamic"
+)
+
+
+class RBM(GenerativeModel):
+    """One layer of binary hidden units over binary or Gaussian visible ones."""
+
+    chain: Tensor
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(data)
+        self.config = config
+        gaussian = not data.binary if config.visible == "auto" else config.visible == "gaussian"
+        if not (gaussian or data.binary):
+            raise UsageError(
+                "Binary visible units need binary data.",
+                "Add --binarize dynamic, or take --visible gaussian.",
+            )
+        self.discrete_levels = None if gaussian else 2
+        self.units = Harmonium(data.n_pixels, config.hidden, gaussian, config.centered)
+        if config.persistent:
+            chain = torch.zeros(config.chains, config.hidden, dtype=torch.bool)
+            self.register_buffer("chain", chain)
+        self._log_z: tuple[object, tuple[float, float]] | None = None
+
+    def loss(self, batch: Batch) -> Loss:
+        """F(v+) - F(v-) per image, and the penalties."""
+        config, units = self.config, self.units
+        v = batch.images.flatten(1)
+        with torch.no_grad():
+            logits = units.up(v)
+            h = self.chain.to(v.dtype) if config.persistent else _draw(logits)
+            uniform = uniform_like(h)
+            h = units.gibbs(h, uniform, config.k - 1)
+            v_model = units.draw_visible(h, uniform(units.n_visible))
+            logits_model = units.up(v_model)
+            if config.persistent:
+                self.chain.copy_(_draw(logits_model))
+        # Both phases at once: one product for their gradients.
+        both = torch.cat([v, v_model])
+        logits = units.known_up(both, torch.cat([logits, logits_model]))
+        data, model = units.free_energy(both, logits).tensor_split([len(v)])
+        free_energy = data.mean()
+        total = free_energy - model.mean()
+        if config.weight_decay:
+            total = total + 0.5 * config.weight_decay * units.weight.square().sum()
+        if config.sparsity:
+            excess = logits[: len(v)].sigmoid().mean(0) - config.sparsity_target
+            total = total + config.sparsity * excess.square().sum()
+        return Loss(total, free_energy=free_energy)
+
+    @torch.no_grad()
+    def start(self, images: Iterable[Tensor]) -> None:
+        """Set biases and offsets to the base rates of `images`, batches (B, C, H, W)."""
+        n, total, squares = 0, torch.zeros_like(self.units.b), torch.zeros_like(self.units.b)
+        for x in images:
+            v = x.flatten(1)
+            n, total, squares = n + len(v), total + v.sum(0), squares + v.square().sum(0)
+        # Half an image each of black and white: a constant pixel keeps a finite bias.
+        mean = (total + 0.5) / (n + 1)
+        self.units.begin(mean, squares / n - (total / n).square())
+
+    def start_chains(self, images: Tensor) -> None:
+        """Let persistent chains start from images (B, C, H, W), over and over if there are few."""
+        if self.config.persistent:
+            rows = torch.arange(self.config.chains, device=images.device) % len(images)
+            self.chain.copy_(_draw(self.units.up(images.flatten(1)[rows])))
+
+    def updates(self, lr_scale: float = 1.0) -> tuple[Update, ...]:
+        """One update over the loss, at `lr_scale` times the learning rate."""
+        # Gaussian units have no bound: hidden units that follow the first principal component
+        # together overshoot at the learning rates of binary ones.
+        lr_scale *= 0.1 if self.units.gaussian else 1.0
+        optimizer = Optimizer(self.config.optimizer, lr_scale, momentum=self.config.momentum)
+        return (Update("cd", self.loss, tuple(self.parameters()), optimizer, ema=True),)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage, which starts from the base rates."""
+        return (
+            Stage("train", self.updates(), start=lambda data: self.start(b.images for b in data)),
+        )
+
+    def energy(self, x: Tensor) -> Tensor:
+        """F(x) of images (B, C, H, W), (B,) nats."""
+        return self.units.free_energy(x.flatten(1))
+
+    def log_partition(self, n_chains: int, n_temperatures: int) -> tuple[float, float]:
+        """(log Z, standard error) in nats, estimated once for each state of the weights."""
+        weights = (p.detach().double().square().sum().item() for p in self.parameters())
+        key = (n_chains, n_temperatures, *weights)
+        if self._log_z is None or self._log_z[0] != key:
+            self._log_z = key, self.units.log_partition(n_chains, n_temperatures)
+        return self._log_z[1]
+
+    def validation_loss(self, x: Tensor) -> Tensor:
+        """-log p(x), (B,) nats, by a quick estimate of log Z: 64 chains, 500 temperatures."""
+        return self.energy(x) + self.log_partition(64, 500)[0]
+
+    def filters(self) -> Tensor:
+        """Weights of the hidden units, (n_hidden, C, H, W)."""
+        return self.units.weight.detach().T.reshape(-1, *self.data.shape)
+
+    def decode_mean(self, h: Tensor) -> Tensor:
+        """E[v|h] as images (n, C, H, W) in [0, 1]."""
+        return self.units.mean_visible(h).float().clamp(0, 1).view(-1, *self.data.shape)
+
+    def sample(
+        self, n: int, *, generator: ImageGenerator, labels: Tensor | None = None, steps: int = 1000
+    ) -> Tensor:
+        """E[v|h] after `steps` rounds of Gibbs sampling from the base rates.
+
+        A round costs two matrix products and a random number per unit. It runs in float64: rounding
+        that depends on the batch would turn a unit over now and then, and make another image.
+        """
+        model = in_float64(self)
+        return model.decode_mean(model.units.settle(n, generator.uniform, steps))
+
+
+def _draw(logits: Tensor) -> Tensor:
+    return bernoulli(logits, torch.rand_like(logits))

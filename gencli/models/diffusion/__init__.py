@@ -1,0 +1,1 @@
+"""Diffusion models: noise is turned into images step by step."""

@@ -1,0 +1,252 @@
+"""Denoising diffusion probabilistic model: Ho et al. 2020, arXiv:2006.11239.
+
+Images are noised, q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I), and a U-Net learns to tell the noise:
+
+    min  E_{x_0, t, eps} || target - f(alpha_t x_0 + sigma_t eps, t) ||^2,
+
+with target eps, or v = alpha_t eps - sigma_t x_0 (Salimans and Ho 2022, arXiv:2202.00512). With
+`--conditional`, classes are given to the U-Net and withheld at random in training, so that one
+network serves classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598). Departures: v and
+the cosine schedule (Nichol and Dhariwal 2021, arXiv:2102.09672) are the defaults, and so are a
+U-Net with few channels at the full resolution and 20 steps of SDE-DPM-Solver++ (Lu et al. 2022,
+arXiv:2211.01095). The times of a batch are spread as those of sampling are, and its x_t are noised
+a little more than the U-Net is told, as sampling's own errors do (Ning et al. 2023,
+arXiv:2301.11706). Images drawn are stretched by 1%, so that a blank background is blank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from gencli.config import Training, option
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.models.diffusion.samplers import (
+    SAMPLERS,
+    Denoiser,
+    OnStep,
+    make_schedule,
+    towards_noise,
+    variational_bound,
+)
+from gencli.models.diffusion.unet import UNet
+from gencli.models.interface import Batch, GenerativeModel, Loss, Update
+from gencli.random import ImageGenerator
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of `ddpm`."""
+
+    width: int = option(16, "Channels of the U-Net at its highest resolution.", min=8)
+    multipliers: tuple[int, ...] = option(
+        (1, 3, 6), "Channels of each resolution, in widths.", min=1
+    )
+    blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
+    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
+    dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
+    timesteps: int = option(1000, "Noise levels T.", min=2)
+    schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
+    prediction: Literal["epsilon", "v"] = option("v", "What the U-Net tells: the noise, or v.")
+    perturbation: float = option(
+        0.1, "Input perturbation: further noise on x_t in training, over its own.", min=0
+    )
+    conditional: bool = option(False, "Learn the classes, for --label and --guidance.")
+    label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
+
+
+TRAINING = Training(
+    epochs=6, batch_size=16, lr=3e-3, lr_schedule="cosine", warmup=200, ema_decay=0.999
+)
+
+
+class DDPM(GenerativeModel):
+    """A U-Net that denoises, run backwards from noise."""
+
+    importance_weighted: ClassVar[bool] = False
+
+    conditional: bool
+    alpha: Tensor
+    sigma: Tensor
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(data)
+        self.config = config
+        self.conditional = config.conditional
+        self.discrete_levels = 2 if data.binary else 256
+        factor = config.patch * 2 ** (len(config.multipliers) - 1)
+        if data.height % factor or data.width % factor:
+            raise UsageError(
+                f"This U-Net halves images of {data.height}x{data.width} to fractions of a pixel.",
+                f"Use sizes divisible by {factor}, fewer --multipliers or a smaller --patch.",
+            )
+        if config.conditional and not data.n_classes:
+            raise UsageError("The data have no classes.", "Leave out --conditional.")
+        self.unet = UNet(
+            data.channels,
+            width=config.width,
+            multipliers=config.multipliers,
+            n_blocks=config.blocks,
+            patch=config.patch,
+            n_classes=data.n_classes if config.conditional else 0,
+            dropout=config.dropout,
+        )
+        self.schedule = make_schedule(config.schedule, config.timesteps)
+        # Looked up on the device in training; a function of the config, so not saved.
+        self.register_buffer("alpha", self.schedule.alpha.float(), persistent=False)
+        self.register_buffer("sigma", self.schedule.sigma.float(), persistent=False)
+
+    def loss(self, batch: Batch) -> Loss:
+        """The mean squared error of the prediction, per dimension."""
+        labels = batch.labels if self.conditional else None
+        if labels is not None:
+            dropped = torch.rand_like(labels, dtype=torch.float) < self.config.label_dropout
+            labels = labels.masked_fill(dropped, self.data.n_classes)
+        return Loss(self._errors(batch.images, labels, self.config.perturbation).mean())
+
+    def validation_loss(self, x: Tensor) -> Tensor:
+        """The training objective of each image, (B,), without classes and perturbation."""
+        return self._errors(x, self._no_class(len(x)))
+
+    def updates(self) -> tuple[Update, ...]:
+        """One update over `loss`, with clipped gradients and averaged weights."""
+        return (Update("model", self.loss, tuple(self.parameters()), clip_norm=1.0, ema=True),)
+
+    def _errors(self, images: Tensor, labels: Tensor | None, perturbation: float = 0.0) -> Tensor:
+        x_0 = 2 * images - 1
+        T, n = self.config.timesteps, len(images)
+        # One random offset, the rest evenly spread: each u is uniform, their mean varies less.
+        u = (torch.rand(1, device=x_0.device) + torch.arange(n, device=x_0.device) / n) % 1
+        t = (T * towards_noise(u)).ceil().long().clamp(1, T)
+        alpha, sigma = _column(self.alpha[t]), _column(self.sigma[t])
+        eps = torch.randn_like(x_0)
+        target = eps if self.config.prediction == "epsilon" else alpha * eps - sigma * x_0
+        if perturbation:
+            eps = eps + perturbation * torch.randn_like(eps)
+        predicted = self._predict(alpha * x_0 + sigma * eps, t, labels)
+        return (target - predicted).square().mean((1, 2, 3))
+
+    def _predict(self, x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        out: Tensor = self.unet(x_t, t * (1000 / self.config.timesteps), labels)
+        return out.float()
+
+    def _no_class(self, n: int) -> Tensor | None:
+        if not self.conditional:
+            return None
+        return torch.full((n,), self.data.n_classes, device=self.device)
+
+    def denoiser(self, labels: Tensor | None = None, guidance: float = 1.0) -> Denoiser:
+        """x_0 (n, C, H, W) in [-1, 1] as the U-Net sees it, guided to `labels` (n,) where given.
+
+        A `guidance` of 0 is without classes, 1 conditional; more moves on in the same direction.
+        """
+
+        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+            free = self._no_class(x_t.shape[0])
+            if free is None or labels is None or guidance == 0:
+                out = self._predict(x_t, t, free)
+            elif guidance == 1:
+                out = self._predict(x_t, t, labels)
+            else:
+                both = torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([free, labels])
+                unconditional, conditional = self._predict(*both).chunk(2)
+                out = torch.lerp(unconditional, conditional, guidance)
+            alpha, sigma = _column(self.alpha[t]), _column(self.sigma[t])
+            if self.config.prediction == "epsilon":
+                return ((x_t - sigma * out) / alpha).clamp(-1, 1)
+            return (alpha * x_t - sigma * out).clamp(-1, 1)
+
+        return denoise
+
+    def log_prob_bound(self, x: Tensor, k: int = 10) -> Tensor:
+        """Unbiased draws (B,), in nats, of the variational bound on log p(x), without classes.
+
+        `k` is how many of its T terms are drawn for each image, not a number of importance samples:
+        it changes the spread of the draws, not their mean. From k = T - 1 on, none is left out.
+        """
+        return -variational_bound(
+            self.denoiser(), 2 * x - 1, self.schedule, k, 2 if self.data.binary else 256
+        )
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        labels: Tensor | None = None,
+        sampler: str = "sde-dpm++",
+        steps: int = 20,
+        guidance: float = 1.0,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Draw `n` images (n, C, H, W) in [0, 1].
+
+        Args:
+            n: How many; `generator` holds one stream for each.
+            generator: Where the noise comes from.
+            labels: Classes (n,) to draw, for a model trained with `--conditional`.
+            sampler: `ddpm` (ancestral), `ddim`, or of second order `dpm++` and, with fresh noise in
+                each step, `sde-dpm++`.
+            steps: Evaluations of the U-Net, at most T.
+            guidance: 0 ignores the labels, 1 is the conditional model, more exaggerates the class.
+            on_step: Called after each step with its number, their count, and the images so far.
+
+        Raises:
+            UsageError: If there is no such sampler or class, or steps are out of range.
+        """
+        if labels is not None and not self.conditional:
+            raise UsageError("This model knows no classes.", "Train it with --conditional.")
+        noise = self.sample_latent(n, generator=generator)
+        denoise = self.denoiser(labels, guidance)
+        return self._solve(noise, sampler, steps, denoise, generator, on_step)
+
+    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
+        """The noise x_T (n, C, H, W) that sampling starts from."""
+        return generator.normal(*self.data.shape)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """x_T -> images (n, C, H, W) in [0, 1], by 20 steps of `dpm++`, without classes.
+
+        Deterministic, unlike the default of `sample`: the noise says all.
+        """
+        return self._solve(z, "dpm++", 20, self.denoiser())
+
+    def _solve(
+        self,
+        noise: Tensor,
+        sampler: str,
+        steps: int,
+        denoise: Denoiser,
+        generator: ImageGenerator | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        if sampler not in SAMPLERS:
+            raise UsageError(f"There is no sampler {sampler}.", f"Use {', '.join(SAMPLERS)}.")
+        if not 1 <= steps <= self.config.timesteps:
+            raise UsageError(
+                f"This model cannot be sampled in {steps} steps.",
+                f"Use 1 to {self.config.timesteps}, the noise levels that it was trained on.",
+            )
+
+        def report(step: int, total: int, x: Tensor) -> None:
+            if on_step:
+                on_step(step, total, _to_images(x))
+
+        x_0 = SAMPLERS[sampler](
+            denoise, noise, self.schedule, self.schedule.times(steps),
+            generator=generator, on_step=report,
+        )  # fmt: skip
+        return _to_images(x_0)
+
+
+def _to_images(x: Tensor) -> Tensor:
+    """Stretched by 1%: estimates of x_0 come within a level of black and white, seldom there."""
+    return ((1.01 * x + 1) / 2).clamp(0, 1)
+
+
+def _column(values: Tensor) -> Tensor:
+    return values[:, None, None, None]

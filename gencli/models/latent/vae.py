@@ -1,0 +1,156 @@
+r"""Variational autoencoder (Kingma and Welling 2013, arXiv:1312.6114).
+
+An encoder q(z|x) = N(mu(x), diag sigma^2(x)) and a decoder p(x|z) are trained together on the
+evidence lower bound, with beta = 1 unless asked otherwise (beta-VAE, Higgins et al. 2017):
+
+    log p(x) >= E_q[log p(x|z)] - beta KL(q(z|x) || N(0, I))
+
+The weight of the KL term can rise from 0 in the first steps, so that fewer latents are given up
+before they are of use (Sonderby et al. 2016, arXiv:1602.02282), and hidden units can be gated
+(Dauphin et al. 2016, arXiv:1612.08083), both as in Tomczak and Welling 2017 (arXiv:1705.07120).
+
+The likelihood p(x|z) follows the data: Bernoulli for grey and binary images (a grey level is taken
+as the probability of ink, so on grey data the bound is a cross-entropy), a discretised logistic
+with one learnt scale per channel for colour (Kingma et al. 2016, arXiv:1606.04934);
+a discretised Gaussian on request.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gencli.config import Training, option
+from gencli.data.spec import DataInfo
+from gencli.models.interface import Batch, Loss, Optimizer, Update
+from gencli.models.latent.base import LatentModel
+from gencli.models.likelihoods import discretized_logistic_log_prob, discretized_normal_log_prob
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of `vae`."""
+
+    latent_dim: int = option(16, "Dimensions of the latent space.", min=1)
+    hidden: tuple[int, ...] = option(
+        (512, 256), "Widths of the encoder's hidden layers; the decoder mirrors them.", min=1
+    )
+    activation: Literal["relu", "gated"] = option(
+        "relu", "Hidden units: rectified, or linear times a logistic gate."
+    )
+    beta: float = option(1.0, "Weight of the KL term.", min=0)
+    kl_warmup: int = option(0, "Steps in which the KL term's weight rises from 0 to beta.", min=0)
+    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"] = option(
+        "auto", "p(x|z); auto is Bernoulli for grey and binary images, logistic for colour."
+    )
+    dropout: float = option(0.0, "Dropout in the hidden layers.", min=0, max=0.9)
+
+
+TRAINING = Training(epochs=20, batch_size=128, lr=2e-3, lr_schedule="cosine")
+
+
+_DISCRETISED = {
+    "logistic": discretized_logistic_log_prob,
+    "gaussian": discretized_normal_log_prob,
+}
+
+
+def _mlp(widths: tuple[int, ...], config: Config) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        if config.activation == "gated":
+            layers += [nn.Linear(n_in, 2 * n_out), nn.GLU()]
+        else:
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        if config.dropout:
+            layers.append(nn.Dropout(config.dropout))
+    return nn.Sequential(*layers)
+
+
+class VAE(LatentModel):
+    """Multilayer-perceptron VAE with one stochastic layer."""
+
+    importance_weighted = True
+
+    n_updates: Tensor
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(config.latent_dim, data)
+        self.config = config
+        self.likelihood = config.likelihood
+        if config.likelihood == "auto":
+            self.likelihood = "bernoulli" if data.binary or data.channels == 1 else "logistic"
+        self.discrete_levels = 2 if self.likelihood == "bernoulli" else 256
+        d, z = data.n_pixels, config.latent_dim
+        self.encoder = _mlp((d, *config.hidden), config)
+        self.to_posterior = nn.Linear(config.hidden[-1], 2 * z)
+        self.decoder = _mlp((z, *reversed(config.hidden)), config)
+        self.to_pixels = nn.Linear(config.hidden[0], d)
+        if self.likelihood != "bernoulli":
+            self.log_scale = nn.Parameter(torch.full((data.channels, 1, 1), math.log(0.1)))
+        self.register_buffer("n_updates", torch.zeros((), dtype=torch.long))
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), each (B, latent_dim)."""
+        mu, log_var = self.to_posterior(self.encoder(x.flatten(1))).float().chunk(2, dim=1)
+        return mu, log_var
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Log p(x|z) in nats; z is (..., latent_dim), x broadcasts as (..., C, H, W)."""
+        out = self.to_pixels(self.decoder(z)).unflatten(-1, self.data.shape)
+        if self.likelihood == "bernoulli":
+            log_p = -F.binary_cross_entropy_with_logits(out, x.expand_as(out), reduction="none")
+        else:
+            log_p = _DISCRETISED[self.likelihood](x, out.float().sigmoid(), self.log_scale)
+        return log_p.sum((-3, -2, -1))
+
+    def loss(self, batch: Batch) -> Loss:
+        """The negative ELBO, in nats per image, its KL term weighted by `beta` after warm-up."""
+        mu, log_var = self.posterior(batch.images)
+        z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
+        kl = -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(1).mean()
+        distortion = -self.log_likelihood(batch.images, z).mean()
+        rate = self.config.beta * kl
+        if self.config.kl_warmup:
+            rate = rate * (self.n_updates / self.config.kl_warmup).clamp(max=1)
+        return Loss(distortion + rate, distortion=distortion, kl=kl)
+
+    def updates(self) -> tuple[Update, ...]:
+        """One, which counts itself for the warm-up."""
+        parameters = tuple(self.parameters())
+        return (Update("model", self.loss, parameters, Optimizer(), after=self._count, ema=True),)
+
+    def _count(self) -> None:
+        self.n_updates += 1
+
+    def log_prob_bound(self, x: Tensor, k: int = 1) -> Tensor:
+        """The ELBO (k = 1, KL in closed form) or the importance-weighted bound, (B,) nats.
+
+        For k > 1: log 1/k sum_i p(x|z_i) p(z_i) / q(z_i|x), which tends to log p(x) (Burda et al.
+        2015, arXiv:1509.00519).
+        """
+        mu, log_var = self.posterior(x)
+        sigma = torch.exp(0.5 * log_var)
+        if k == 1:
+            kl = -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(1)
+            return self.log_likelihood(x, mu + sigma * torch.randn_like(mu)) - kl
+        eps = torch.randn(k, *mu.shape, device=mu.device)
+        z = mu + sigma * eps
+        log_w = self.log_likelihood(x, z)
+        log_w += 0.5 * (eps.square() - z.square() + log_var).sum(-1)  # log p(z) - log q(z|x)
+        return torch.logsumexp(log_w, 0) - math.log(k)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> posterior means (B, latent_dim)."""
+        return self.posterior(x)[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(n, latent_dim) -> mean images (n, C, H, W)."""
+        out: Tensor = self.to_pixels(self.decoder(z))
+        return out.float().sigmoid().view(-1, *self.data.shape)

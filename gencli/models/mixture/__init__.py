@@ -1,0 +1,1 @@
+"""Mixture models, trained by expectation maximisation."""

@@ -1,0 +1,190 @@
+r"""Mixture of Bernoullis or diagonal Gaussians, trained by EM (Dempster et al. 1977).
+
+    log p(x) = log sum_k pi_k prod_d p(x_d | mu_kd [, sigma_kd^2])
+
+The E-step gathers, batch by batch, each component's share of the images and its sums of x and x^2;
+the M-step at an epoch's end turns them into new parameters: an epoch is one exact step of EM.
+The M-step is that of a MAP estimate: `smoothing` pseudo-images drawn like the data as a whole are
+added to every component, which keeps unseen images possible; log p plus the log prior never falls.
+Components start at images spread out by k-means++ (Arthur and Vassilvitskii 2007), half-way to the
+mean image. One that less than one image belongs to gets half of the heaviest, disturbed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from gencli.config import Training, option
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.models.interface import Batch, GenerativeModel, Loss, Stage, Update
+from gencli.random import ImageGenerator
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of `mixture`."""
+
+    components: int = option(200, "Components.", min=1)
+    kind: Literal["auto", "bernoulli", "gaussian"] = option(
+        "auto", "Of what; auto is Bernoullis for binary data and Gaussians otherwise."
+    )
+    smoothing: float = option(1.0, "Pseudo-images added to every component.", min=0)
+    variance_floor: float = option(1e-3, "Least variance of a pixel, for Gaussians.", min=1e-8)
+    seeds: int = option(10000, "Images among which k-means++ chooses its starts.", min=1)
+
+
+TRAINING = Training(epochs=25, batch_size=500, binarize="dynamic")
+
+
+class Mixture(GenerativeModel):
+    """A table of component means, and variances of Gaussians, with a weight each."""
+
+    bf16: ClassVar[bool] = False
+
+    count: Tensor
+    total: Tensor
+    squares: Tensor
+    data_mean: Tensor
+    data_variance: Tensor
+
+    def __init__(self, config: Config, data: DataInfo) -> None:
+        super().__init__(data)
+        self.config = config
+        self.gaussian = not data.binary if config.kind == "auto" else config.kind == "gaussian"
+        if not (self.gaussian or data.binary):
+            raise UsageError(
+                "A mixture of Bernoullis needs binary data.",
+                "Add --binarize dynamic, or take --kind gaussian.",
+            )
+        self.discrete_levels = None if self.gaussian else 2
+        n, d = config.components, data.n_pixels
+        self.log_weight = nn.Parameter(torch.full((n,), -math.log(n)))
+        self.mean = nn.Parameter(0.25 + 0.5 * torch.rand(n, d))
+        # The sufficient statistics of the epoch so far.
+        self.register_buffer("count", torch.zeros(n))
+        self.register_buffer("total", torch.zeros(n, d))
+        if self.gaussian:
+            self.variance = nn.Parameter(torch.ones(n, d))
+            self.register_buffer("squares", torch.zeros(n, d))  # about the mean image
+        self.register_buffer("data_mean", torch.full((d,), 0.5))
+        self.register_buffer("data_variance", torch.full((d,), 0.25))
+
+    def joint(self, x: Tensor) -> Tensor:
+        """The terms log pi_k + log p(x|k), (B, n_components), of flat images (B, D)."""
+        if not self.gaussian:
+            mean = self.mean.clamp(1e-6, 1 - 1e-6)
+            return torch.addmm(self.log_weight + torch.log1p(-mean).sum(1), x, mean.logit().T)
+        # Expanded about the mean image, where little cancels.
+        x, mean, precision = x - self.data_mean, self.mean - self.data_mean, 1 / self.variance
+        squares = x.square() @ precision.T - 2 * x @ (precision * mean).T
+        constant = (precision * mean.square() + (2 * math.pi * self.variance).log()).sum(1)
+        return self.log_weight - 0.5 * (squares + constant)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Exact log p(x), (B,) nats; a density for Gaussians."""
+        return torch.logsumexp(self.joint(x.flatten(1)), 1)
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """p(k|x), (B, n_components): soft labels of images (B, C, H, W)."""
+        return torch.softmax(self.joint(x.flatten(1)), 1)
+
+    def loss(self, batch: Batch) -> Loss:
+        """The E-step on a batch: -log p(x), and statistics gathered in the buffers."""
+        x = batch.images.flatten(1)
+        joint = self.joint(x)
+        log_p = torch.logsumexp(joint, 1, keepdim=True)
+        share = (joint - log_p).exp()
+        self.count += share.sum(0)
+        self.total.addmm_(share.T, x)
+        if self.gaussian:
+            self.squares.addmm_(share.T, (x - self.data_mean).square())
+        return Loss(-log_p.mean())
+
+    @torch.no_grad()
+    def maximize(self) -> None:
+        """The M-step: parameters from the statistics, which begin anew."""
+        prior = self.config.smoothing
+        self.log_weight.copy_(((self.count + prior) / (self.count + prior).sum()).log())
+        n = (self.count + prior).clamp_min(1e-10).unsqueeze(1)
+        self.mean.copy_((self.total + prior * self.data_mean) / n)
+        if self.gaussian:
+            second = (self.squares + prior * self.data_variance) / n
+            variance = second - (self.mean - self.data_mean).square()
+            self.variance.copy_(variance.clamp_min(self.config.variance_floor))
+            self.squares.zero_()
+        self._revive()
+        self.count.zero_()
+        self.total.zero_()
+
+    def _revive(self) -> None:
+        """Split the heaviest components in two for those that less than one image belongs to."""
+        dead = torch.nonzero(self.count < 1).flatten()[: len(self.count) // 2]
+        heavy = self.count.argsort(descending=True)[: len(dead)]
+        self.log_weight[heavy] -= math.log(2)
+        self.log_weight[dead] = self.log_weight[heavy]
+        self.mean[dead] = torch.lerp(self.mean[heavy], torch.rand_like(self.mean[heavy]), 0.05)
+        if self.gaussian:
+            self.variance[dead] = self.variance[heavy]
+
+    @torch.no_grad()
+    def start(self, data: Iterable[Batch]) -> None:
+        """Means at images spread out by k-means++, half-way to the mean image."""
+        levels = torch.cat([(255 * b.images.flatten(1)).round().byte() for b in data])
+        n_seeds = min(self.config.seeds, len(levels))
+        chosen = torch.randperm(len(levels), device=levels.device)[:n_seeds]
+        x = levels[chosen].float() / 255
+        variance, mean = torch.var_mean(x, 0, correction=0)
+        keep = n_seeds / (
+            n_seeds + 1
+        )  # half an image each of black and white: nothing is impossible
+        self.data_mean.copy_(mean * keep + 0.5 * (1 - keep))
+        self.data_variance.copy_(variance.clamp_min(self.config.variance_floor))
+        self.mean.copy_(0.5 * (spread_out(x, len(self.mean)) + self.data_mean))
+        if self.gaussian:
+            self.variance.copy_(self.data_variance.expand_as(self.mean))
+
+    def updates(self) -> tuple[Update, ...]:
+        """One update without an optimizer: the E-step, with the M-step at the end of an epoch."""
+        parameters = tuple(self.parameters())
+        return (Update("em", self.loss, parameters, optimizer=None, epoch_end=self.maximize),)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage, which begins with k-means++."""
+        return (Stage("train", self.updates(), start=self.start),)
+
+    def sample(self, n: int, *, generator: ImageGenerator, labels: Tensor | None = None) -> Tensor:
+        """Draw a component for each image, then its pixels."""
+        uniform = generator.uniform(1 + self.data.n_pixels)
+        edges = self.log_weight.double().softmax(0).cumsum(0)[:-1]
+        component = torch.searchsorted(edges, uniform[:, 0].double(), right=True)
+        mean, pixels = self.mean[component], uniform[:, 1:]
+        if self.gaussian:
+            noise = torch.special.ndtri(pixels.clamp_min(2**-25))
+            x = (mean + self.variance[component].sqrt() * noise).clamp(0, 1)
+        else:
+            x = (pixels < mean).float()
+        images: Tensor = x.view(-1, *self.data.shape)
+        return images
+
+
+def spread_out(x: Tensor, n: int) -> Tensor:
+    """Choose `n` rows of `x` (N, D) by k-means++.
+
+    Each is drawn in proportion to the squared distance to the nearest row chosen before.
+    """
+    squares = x.square().sum(1)
+    chosen = [torch.randint(len(x), (), device=x.device)]
+    distance = torch.full_like(squares, torch.inf)
+    while len(chosen) < n:
+        last = chosen[-1]
+        to_last = squares - 2 * (x @ x[last]) + squares[last]
+        distance = torch.minimum(distance, to_last).clamp_min(1e-12)
+        chosen.append(torch.multinomial(distance, 1)[0])
+    return x[torch.stack(chosen)]

@@ -1,1 +1,0 @@
-"""Blocks that three models or more share."""

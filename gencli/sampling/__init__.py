@@ -1,1 +1,0 @@
-"""Samplers as free functions, and the per-image random numbers they draw from."""
