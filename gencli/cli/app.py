@@ -105,6 +105,8 @@ def run(arguments: list[str] | None = None) -> int:
         problem = f"{failure.strerror or failure}: {failure.filename or 'input or output'}."
         console.error(GencliError(problem, "Check the path, its permissions and the free space."))
         return 1
+    finally:
+        console.end()
 
 
 def _usage(failure: typer.TyperException) -> int:

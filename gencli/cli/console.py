@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from gencli.cli.progress import Display
     from gencli.errors import GencliError
-
-PLAIN_SECONDS = 10.0
-"""Without a terminal, progress is a plain line this often."""
 
 
 @dataclass
 class _Output:
     quiet: bool = False
+    display: Display | None = None
 
 
 _output = _Output()
@@ -38,7 +37,8 @@ def is_quiet() -> bool:
 
 
 def emit(text: str) -> None:
-    """One line of data on stdout."""
+    """One line of data on stdout, once the display is off the screen."""
+    end()
     print(text, flush=True)
 
 
@@ -51,6 +51,7 @@ def emit_table(table: RenderableType) -> None:
     """A table on stdout, for commands whose data are tables."""
     from rich.console import Console
 
+    end()
     width = None if sys.stdout.isatty() else 160
     Console(width=width, highlight=False).print(table)
 
@@ -64,12 +65,15 @@ def stderr() -> Console:
 
 def message(text: str) -> None:
     """A line for people."""
-    if not _output.quiet:
+    if _output.display is not None:
+        _output.display.message(text)
+    elif not _output.quiet:
         print(text, file=sys.stderr, flush=True)
 
 
 def error(failure: GencliError) -> None:
     """What is wrong and what to do, in two lines; with GENCLI_DEBUG=1 the traceback before them."""
+    end()
     if os.environ.get("GENCLI_DEBUG") == "1":
         import traceback
 
@@ -78,35 +82,40 @@ def error(failure: GencliError) -> None:
     print(f"  try: {failure.cure}", file=sys.stderr, flush=True)
 
 
+def begin(what: str) -> None:
+    """Put the command's one display on stderr, busy with `what`; it stays until `end`.
+
+    To be called before torch is imported: a person sees at once that something goes on.
+    """
+    display = the_display()
+    if sys.stderr.isatty():  # elsewhere a line would say nothing of use
+        display.job(what, 0, 0)
+
+
+def the_display() -> Display:
+    """The one display of this command, begun if need be."""
+    if _output.display is None:
+        from gencli.cli.progress import SilentDisplay, choose
+
+        _output.display = SilentDisplay() if _output.quiet else choose(sys.stderr)
+    return _output.display
+
+
+def end() -> None:
+    """Take the display off the screen; what it left as history stays."""
+    display, _output.display = _output.display, None
+    if display is not None:
+        display.close()
+
+
 @contextmanager
 def counting() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress display as a callback (what, done, total), on stderr.
+    """Progress as a callback (what, done, total), on the one display.
 
-    A bar for each `what` on a terminal; elsewhere one plain line when a long job begins.
+    A bar on a terminal, of what was last told; elsewhere one plain line when a long job begins.
     """
-    if _output.quiet:
-        yield lambda what, done, total: None
-    elif sys.stderr.isatty():
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        with Progress(
-            "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=stderr(), transient=True,
-        ) as bars:  # fmt: skip
-            tasks: dict[str, Any] = {}
-
-            def show(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=total)
-                bars.update(tasks[what], completed=done, total=total)
-
-            yield show
-    else:
-        begun: set[str] = set()
-
-        def say(what: str, done: int, total: int) -> None:
-            if what not in begun:
-                begun.add(what)
-                message(f"{what} ...")
-
-        yield say
+    display = the_display()
+    try:
+        yield display.job
+    finally:
+        display.job_over()

@@ -1,101 +1,232 @@
-"""How `train` shows itself: live bars on a terminal, a plain line now and then elsewhere."""
+"""The one display of a command: what it is busy with, then the training, at the terminal's foot.
+
+Where stderr is no terminal, or one that cannot move its cursor, a plain line now and then.
+"""
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+import textwrap
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Protocol, TextIO
 
-from gencli.cli import console
+from gencli.cli import frames
+from gencli.cli.region import Region
+from gencli.training.reporter import Epoch, Standing
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+PLAIN_SECONDS = 10.0
+"""Without a terminal, where a training stands is a plain line this often."""
 
-    from gencli.training.reporter import Reporter, Standing
+EPOCH_SECONDS = 5.0
+"""Without a terminal, epochs are told of no more often than this."""
 
-
-def duration(seconds: float | None) -> str:
-    """A time left, such as 1:05 or 2:10:00; a dash where it is unknown."""
-    if seconds is None:
-        return "-"
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+HISTORY_SECONDS = 1.0
+"""On a terminal, epochs that follow each other faster than this do not all get their line."""
 
 
-def figures(metrics: Mapping[str, float]) -> str:
-    """Losses as `name value` pairs."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+class Display(Protocol):
+    """Shows a command to a person. It is also the reporter of a training."""
 
+    def job(self, what: str, done: int, total: int) -> None:
+        """Say how much of what is done; a total of 0 is unknown."""
 
-class PlainReporter:
-    """A line every so often, and one at the end."""
-
-    def __init__(self) -> None:
-        self._next = time.monotonic() + console.PLAIN_SECONDS / 2
-        self._shown = -1
+    def job_over(self) -> None:
+        """Let the last job vanish."""
 
     def show(self, standing: Standing) -> None:
-        """Print a line when it is time to."""
-        done = standing.step == standing.total_steps
-        if standing.step == self._shown or (time.monotonic() < self._next and not done):
+        """Say where a training stands, which takes the place of every job."""
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        """Say how an epoch went."""
+
+    def message(self, text: str) -> None:
+        """One line that stays."""
+
+    def close(self) -> None:
+        """Leave the terminal as it is."""
+
+
+def can_rewrite(stream: TextIO) -> bool:
+    """Whether a stream is a terminal whose lines can be rewritten."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+def choose(stream: TextIO) -> Display:
+    """The display that suits a stream."""
+    return LiveDisplay(stream) if can_rewrite(stream) else PlainDisplay(stream)
+
+
+class SilentDisplay:
+    """Says nothing."""
+
+    def job(self, what: str, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def job_over(self) -> None:
+        """Say nothing."""
+
+    def show(self, standing: Standing) -> None:
+        """Say nothing."""
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        """Say nothing."""
+
+    def message(self, text: str) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """There is nothing to do."""
+
+
+class PlainDisplay:
+    """A line every so often, one when a long job begins, and one at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._begun: set[str] = set()
+        self._next = time.monotonic() + PLAIN_SECONDS / 2
+        self._next_epoch = time.monotonic() + EPOCH_SECONDS
+        self._shown: tuple[int, str] | None = None
+
+    def job(self, what: str, done: int, total: int) -> None:
+        """A line when it begins."""
+        if what not in self._begun:
+            self._begun.add(what)
+            self.message(f"{what} ...")
+
+    def job_over(self) -> None:
+        """Its line stays."""
+
+    def show(self, standing: Standing) -> None:
+        """A line when it is time to, and at the last step."""
+        last = standing.step == standing.total_steps
+        told = (standing.step, frames.figures(standing.metrics))
+        if told == self._shown or (time.monotonic() < self._next and not last):
             return
-        self._shown = standing.step
-        self._next = time.monotonic() + console.PLAIN_SECONDS
-        of = f"/{standing.total_steps}" if standing.total_steps else ""
-        console.message(
-            f"{standing.stage}: epoch {standing.epoch:.2f}  step {standing.step}{of}  "
-            f"{standing.images_per_second:.0f} images/s  "
-            f"left {duration(standing.seconds_left)}  {figures(standing.metrics)}"
-        )
+        self._shown = told
+        self._next = time.monotonic() + PLAIN_SECONDS
+        self.message(frames.plain_standing(standing))
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        """A line when the last is some time ago, and at the last epoch."""
+        if time.monotonic() >= self._next_epoch or epoch.number == epoch.total:
+            self._next_epoch = time.monotonic() + EPOCH_SECONDS
+            self.message(frames.plain_epoch(epoch))
 
     def message(self, text: str) -> None:
-        """Print a line."""
-        console.message(text)
+        """The line; where nobody reads it any more, nothing."""
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = io.StringIO()
+
+    def close(self) -> None:
+        """Its lines stay."""
 
 
-class LiveReporter:
-    """A bar with stage, epoch, step, speed, time left and every loss."""
+class LiveDisplay:
+    """Lines at the terminal's foot that are rewritten in place, and history above them."""
 
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-        self._task: TaskID | None = None
+    def __init__(self, stream: TextIO) -> None:
+        self._style = frames.Style(
+            colour=not os.environ.get("NO_COLOR"), unicode=_has_unicode(stream)
+        )
+        self._job: tuple[str, int, int] | None = None
+        self._standing: Standing | None = None
+        self._stage_width, self._tick = 5, 0
+        self._next_epoch = 0.0
+        self._region = Region(stream, self._frame)
+        self._stderr: TextIO | None = sys.stderr
+        sys.stderr = _Above(self, stream)  # what others write must not tear the region
+
+    def _frame(self, width: int) -> list[str]:
+        self._tick += 1
+        if self._job is not None:
+            return [frames.job(*self._job, width, self._style, self._tick)]
+        if self._standing is not None:
+            return frames.training(self._standing, width, self._style, self._stage_width)
+        return []
+
+    def job(self, what: str, done: int, total: int) -> None:
+        """A bar, or a spinner where the total is 0."""
+        new = self._job is None or self._job[0] != what
+        self._job = (what, done, total)
+        if new:
+            self._region.draw()
+
+    def job_over(self) -> None:
+        """The bar vanishes."""
+        if self._job is not None:
+            self._job = None
+            self._region.draw()
 
     def show(self, standing: Standing) -> None:
-        """Refresh the bar."""
-        fields: dict[str, Any] = {
-            "epoch": f"{standing.epoch:.2f}",
-            "rate": f"{standing.images_per_second:.0f}",
-            "left": duration(standing.seconds_left),
-            "figures": figures(standing.metrics),
-        }
-        if self._task is None:
-            self._task = self._bars.add_task(standing.stage, total=standing.total_steps, **fields)
-        self._bars.update(
-            self._task, description=standing.stage, completed=standing.step,
-            total=standing.total_steps, **fields,
-        )  # fmt: skip
+        """The columns and losses; drawn at the next turn."""
+        first = self._standing is None or self._job is not None
+        self._job, self._standing = None, standing
+        self._stage_width = max(self._stage_width, len(standing.stage))
+        if first:
+            self._region.draw()
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        """A line that stays."""
+        now = time.monotonic()
+        if now >= self._next_epoch or epoch.number == epoch.total:
+            self._next_epoch = now + HISTORY_SECONDS
+            self._region.draw(frames.epoch_line(epoch, self._region.width) + "\n")
 
     def message(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._bars.console.print(text)
+        """A line above what is rewritten, broken at words where it must be."""
+        width = self._region.width
+        lines = textwrap.wrap(
+            text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        self.above("\n".join(lines or [""]))
+
+    def above(self, text: str) -> None:
+        """Text above what is rewritten, as it is."""
+        self._region.draw(text + "\n")
+
+    def close(self) -> None:
+        """Erase the lines at the foot; history stays."""
+        self._region.close()
+        if self._stderr is not None:
+            sys.stderr, self._stderr = self._stderr, None
 
 
-@contextmanager
-def reporting() -> Iterator[Reporter]:
-    """The reporter that suits stderr."""
-    if not sys.stderr.isatty() or console.is_quiet():
-        yield PlainReporter()
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+class _Above(io.TextIOBase):
+    """Stands in for sys.stderr: whole lines go above the region."""
 
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-        TextColumn("epoch {task.fields[epoch]}  {task.fields[rate]} images/s  "
-                   "left {task.fields[left]}\n{task.fields[figures]}"),
-        console=console.stderr(),
-    ) as bars:  # fmt: skip
-        yield LiveReporter(bars)
+    def __init__(self, display: LiveDisplay, stream: TextIO) -> None:
+        self._display, self._stream, self._part = display, stream, ""
+
+    def write(self, text: str) -> int:
+        """Keep what is no whole line yet."""
+        *lines, self._part = (self._part + text).split("\n")
+        for line in lines:
+            self._display.above(line)
+        return len(text)
+
+    def isatty(self) -> bool:
+        """As the terminal behind it."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """As the terminal behind it."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """As the terminal behind it."""
+        return self._stream.encoding
+
+
+def _has_unicode(stream: TextIO) -> bool:
+    try:
+        ("━─" + frames.SPINNER).encode(stream.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -11,7 +11,6 @@ from typer.core import TyperGroup
 from gencli import registry
 from gencli.cli import console, shell_completion
 from gencli.cli.parameters import merge, parameter, read_toml, with_parameters
-from gencli.cli.progress import reporting
 from gencli.config import fields_of
 from gencli.errors import UsageError
 from gencli.registry import ModelSpec
@@ -104,9 +103,11 @@ def _train(
     settings = {k: v for k, v in values.items() if k not in in_model}
     _only_one_length(settings, given)
 
+    console.begin("loading PyTorch")
     from gencli.training import session
 
-    with reporting() as reporter, console.counting() as progress:
+    reporter = console.the_display()
+    with console.counting() as progress:
         if resume is None:
             run, trainer, state = session.start(
                 spec.name, model_values, settings,

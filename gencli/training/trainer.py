@@ -26,8 +26,9 @@ from gencli.training import checkpoint
 from gencli.training.budget import Budget
 from gencli.training.ema import evaluating
 from gencli.training.metrics import MetricsLog, Window
+from gencli.training.pace import Pace
 from gencli.training.preview import Preview
-from gencli.training.reporter import Reporter, Standing
+from gencli.training.reporter import Epoch, Reporter, Standing
 from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
 from gencli.training.steps import Steps, under
@@ -35,9 +36,6 @@ from gencli.training.validation import can_validate, validate
 
 CHECKPOINT_SECONDS = 30.0
 """Without --checkpoint-every, an epoch's end writes one when the last is older than this."""
-
-TOO_EARLY = 10
-"""Steps before the time left is estimated."""
 
 SHOW_SECONDS = 0.1
 """Progress is shown no more often than this."""
@@ -114,7 +112,7 @@ class Trainer:
         torch.manual_seed(mix_seed(self.settings.seed, 2))
         restored = self._load() if resume else None
         state = self.state
-        self._first_step = state.step
+        self.pace = Pace(state.step)
         self.log = MetricsLog(self.run.path / "metrics.jsonl", state.step)
         for index in range(state.stage, len(self.stages)):
             if index > state.stage:
@@ -172,6 +170,7 @@ class Trainer:
     def _after_step(self, epoch_ended: bool) -> None:
         improved = epoch_ended and self._validate()
         if epoch_ended:
+            self._tell_epoch()
             self.preview.epoch_ended(self.state.step, round(self.state.epoch), self.steps.ema)
         if self._is_checkpoint_due(epoch_ended, improved):
             self._save()
@@ -182,17 +181,27 @@ class Trainer:
             raise self.stop.error(self.run)
 
     def _show(self) -> None:
-        state, total = self.state, self.budget.total_steps
-        done = (state.step - self._first_step) / max(total - self._first_step, 1) if total else 0.0
-        rate = state.images / state.seconds if state.seconds else 0.0
-        # The first steps are slow, and would promise hours.
-        early = state.step - self._first_step < TOO_EARLY
-        left = self.budget.seconds_left(0.0 if early else done)
-        name = self.stages[state.stage].name
+        state, pace, total = self.state, self.pace, self.budget.total_steps
+        pace.note(state.step, state.images, state.seconds)
+        ahead, clock = pace.seconds_to(total), self.budget.seconds_left(0.0)
+        left = min((s for s in (ahead, clock) if s is not None), default=None)
+        share = state.step / total if total else None
+        if clock is not None:
+            share = pace.seconds / max(pace.seconds + clock, 1e-9)
+        metrics = self.last_metrics.copy() or self.window.means()  # there is no line of them yet
         self.reporter.show(
-            Standing(name, state.step, total, state.epoch, rate, left, self.last_metrics)
-        )
+            Standing(
+                self.stages[state.stage].name, state.step, total, state.epoch,
+                self.settings.epochs, pace.images_per_second, pace.seconds, left, share, metrics,
+            )
+        )  # fmt: skip
         self._last_shown = time.monotonic()
+
+    def _tell_epoch(self) -> None:
+        number, seconds = round(self.state.epoch), self.pace.epoch_seconds()
+        self.reporter.epoch_ended(
+            Epoch(number, self.settings.epochs, self.last_metrics.copy(), seconds)
+        )
 
     def _write_metrics(self, partial: bool = False) -> None:
         self._check_finite()

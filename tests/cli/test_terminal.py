@@ -1,0 +1,156 @@
+"""The display as a person sees it: a real terminal, captured many times while the command runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("tmux") is None, reason="there is no tmux, whose terminal is captured here"
+)
+
+TINY = ("--hidden", "16", "--latent-dim", "2", "--batch-size", "8", "--log-every", "5")
+JOBS = re.compile(r"loading PyTorch|decoding|reading|drawing|preparing")
+
+
+class Terminal:
+    """A tmux server of its own with one window that runs one gencli command."""
+
+    def __init__(self, folder: Path, columns: int, environment: dict[str, str]) -> None:
+        self._socket, self._environment = folder / "tmux", environment
+        self.columns, self.lines = columns, 30
+
+    def run(self, *arguments: str) -> None:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("GENCLI_", "TMUX"))}
+        command = shlex.join([sys.executable, "-m", "gencli", *arguments])
+        told = " ".join(f"{k}={shlex.quote(v)}" for k, v in self._environment.items())
+        subprocess.run(
+            [
+                *("tmux", "-S", str(self._socket), "-f", "/dev/null", "new-session", "-d"),
+                *("-x", str(self.columns), "-y", str(self.lines)),
+                f"env {told} {command}; echo exit status $?; sleep 60",
+            ],
+            check=True,
+            env=kept,
+        )
+
+    def tmux(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-S", str(self._socket), *arguments], capture_output=True, text=True
+        )
+        return done.stdout
+
+    def resize(self, columns: int) -> None:
+        self.tmux("resize-window", "-x", str(columns), "-y", str(self.lines))
+        self.columns = columns
+
+    def screen(self, *how: str) -> list[str]:
+        text = self.tmux("capture-pane", "-p", *how)
+        return [line.rstrip() for line in text.rstrip().split("\n")]
+
+    def screens(self, seconds: float = 120) -> Iterator[list[str]]:
+        """A capture every tenth of a second or so until the command is over."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            screen = self.screen()
+            yield screen
+            if any(line.startswith("exit status") for line in screen):
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"the command did not end: {self.screen()}")
+
+    def close(self) -> None:
+        self.tmux("kill-server")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    opened = Terminal(tmp_path, 80, {"GENCLI_HOME": str(tmp_path / "home")})
+    yield opened
+    opened.close()
+
+
+def check(screen: list[str], columns: int) -> None:
+    """There is one display, whole, with losses as soon as there is a training."""
+    bars = [i for i, line in enumerate(screen) if "images/s" in line]
+    jobs = [line for line in screen if JOBS.search(line)]
+    assert len(bars) + len(jobs) <= 1, screen
+    assert all(len(line) < columns for line in screen[:-4] or screen), screen
+    for i in bars:
+        assert re.match(r"(train )? *epoch +\d+", screen[i]), screen
+        assert screen[i + 1].startswith("loss "), screen
+
+
+def history(screen: list[str]) -> list[str]:
+    return [line for line in screen if re.match(r"epoch +\d", line) and line.endswith(" s")]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_one_display_with_history(terminal: Terminal, image_folder: Path, columns: int):
+    terminal.columns = columns
+    began = time.monotonic()
+    terminal.run("train", "vae", "--data", str(image_folder), "--max-time", "4s", *TINY)
+    seen: list[str] = []
+    first, training = None, 0
+    for screen in terminal.screens():
+        if first is None and any(screen):
+            first = time.monotonic() - began
+        if any(line.startswith("exit status") for line in screen):
+            break
+        check(screen, columns)
+        training += any("images/s" in line for line in screen)
+        lines = history(screen)
+        assert lines[: len(seen)] == seen, (seen, screen)
+        seen = lines
+    assert "exit status 0" in screen
+    assert training > 5
+    assert len(seen) >= 2
+    assert all("val_loss" in line for line in seen)
+    assert not any("images/s" in line for line in screen)
+    assert first is not None
+    assert first < 2 or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+
+
+def test_the_display_survives_resizing(terminal: Terminal, image_folder: Path):
+    terminal.columns = 120
+    terminal.run("train", "vae", "--data", str(image_folder), "--max-time", "9s", *TINY)
+    widths, number = iter([60, 100, 50, 200, 61]), 0
+    for screen in terminal.screens():
+        if any(line.startswith("exit status") for line in screen):
+            break
+        if not any("images/s" in line for line in screen):
+            continue
+        number += 1
+        if number % 4 == 0 and (columns := next(widths, None)):
+            terminal.resize(columns)
+            time.sleep(0.6)  # three frames
+            check(terminal.screen(), columns)
+    assert next(widths, None) is None, "the training was over too soon"
+    assert not any("images/s" in line for line in screen)
+
+
+def test_without_colour_there_is_none(terminal: Terminal, image_folder: Path):
+    terminal._environment["NO_COLOR"] = "1"
+    terminal.run("train", "vae", "--data", str(image_folder), "--max-time", "1s", *TINY)
+    *screens, last = ((plain, terminal.screen("-e")) for plain in terminal.screens())
+    assert any("images/s" in line for plain, _ in screens for line in plain)
+    assert not any("\x1b[" in line for _, coded in screens for line in coded)
+    assert "exit status 0" in last[0]
+
+
+def test_a_dumb_terminal_gets_plain_lines(terminal: Terminal, image_folder: Path):
+    terminal._environment["TERM"] = "dumb"
+    terminal.run("train", "vae", "--data", str(image_folder), "--steps", "20", *TINY)
+    *_, screen = terminal.screens()
+    assert "exit status 0" in screen
+    assert sum("images/s" in line for line in screen) in (1, 2)
+    assert screen[0].startswith("loading PyTorch")
