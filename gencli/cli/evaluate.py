@@ -22,6 +22,7 @@ from gencli.cli.arguments import (
     Temperature,
     be_quiet,
 )
+from gencli.cli.opening import open_run, which
 from gencli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ def evaluate(
     Every figure says whether it is exact, a bound or an estimate, and its standard error.
     """
     be_quiet(quiet)
+    console.begin("loading PyTorch")
     import dataclasses
 
-    from gencli import loaded
     from gencli.evaluation.evaluate import KEYS
     from gencli.evaluation.evaluate import evaluate as measure
     from gencli.training.session import load_data
@@ -81,7 +82,7 @@ def evaluate(
     for key in wanted or ():
         if key not in KEYS:
             raise UsageError(f"There is no metric called {key}.", f"There are: {', '.join(KEYS)}.")
-    model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device=device)
+    model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
     settings = Settings(**model.run.record["settings"])
     if data is not None and data != settings.data:
         own = "binarized-mnist" in (data, settings.data)
@@ -118,16 +119,15 @@ def evaluate(
     if json:
         console.emit_json(document)
     else:
-        _table(document, results)
+        _table(which(model), document, results)
 
 
-def _table(document: dict[str, Any], results: dict[str, Metric]) -> None:
+def _table(of: str, document: dict[str, Any], results: dict[str, Metric]) -> None:
     from rich.table import Table
 
     data = document["data"]
     table = Table(
-        title=f"{document['model']} on {data['name']} ({data['split']}, binarisation "
-        f"{data['binarization']}), {document['weights']} weights",
+        title=f"{of}; on {data['name']} ({data['split']}, binarisation {data['binarization']})",
         title_justify="left",
     )
     for column, justify in (("metric", "left"), ("value", "right"), ("± s.e.", "right")):

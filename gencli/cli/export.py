@@ -9,6 +9,7 @@ import typer
 
 from gencli.cli import console
 from gencli.cli.arguments import Checkpoint, Force, Out, Quiet, Raw, RunArgument, be_quiet, target
+from gencli.cli.opening import open_run
 from gencli.errors import UsageError
 
 
@@ -31,12 +32,12 @@ def export(
     be_quiet(quiet)
     if out == "-":
         raise UsageError("An export is a file that is checked after writing.", "Give --out PATH.")
-    from gencli import loaded
+    console.begin("loading PyTorch")
     from gencli.export.onnx import export_onnx
     from gencli.export.pt2 import export_pt2
     from gencli.export.weights import export_weights
 
-    model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device="cpu")
+    model = open_run(run, checkpoint=checkpoint, raw=raw, device="cpu")
     suffix = {"onnx": ".onnx", "pt2": ".pt2", "weights": ".safetensors"}[format]
     path = target(out, force, model.run, model.run.model, suffix)
     assert isinstance(path, Path)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gencli.cli import console
 from gencli.cli.arguments import (
     Checkpoint,
     Device,
@@ -20,6 +21,7 @@ from gencli.cli.arguments import (
     be_quiet,
     target,
 )
+from gencli.cli.opening import open_run
 from gencli.errors import UsageError
 
 
@@ -55,13 +57,13 @@ def interpolate(
         raise UsageError("A path needs both ends.", "Give --from and --to.")
     if grid is not None and (start is not None or format == "gif"):
         raise UsageError("--grid is a sheet of its own.", "Leave out --from, --to and gif.")
+    console.begin("loading PyTorch")
     import torch
 
-    from gencli import loaded
     from gencli.models.latent.paths import manifold_grid, path
     from gencli.viz.grid import make_grid, write_png
 
-    model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device=device)
+    model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
     model.latent()
     if grid is not None:
         if (dims := model.sample_latent(1).flatten(1).shape[1]) != 2:

@@ -27,6 +27,7 @@ from gencli.cli.arguments import (
     be_quiet,
     target,
 )
+from gencli.cli.opening import open_run
 from gencli.errors import UsageError
 
 
@@ -73,9 +74,7 @@ def sample(
     Image i depends on the seed and i alone.
     """
     be_quiet(quiet)
-    from gencli import loaded
-
-    model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device=device)
+    model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
     options = model.given_options(
         temperature=temperature, steps=steps, sampler=sampler, guidance=guidance
     )

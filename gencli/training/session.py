@@ -6,6 +6,7 @@ import dataclasses
 import platform
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from gencli.errors import DataError, DivergedError, GencliError, InterruptedRun,
 from gencli.loaded import build_model
 from gencli.random import mix_seed
 from gencli.runs import Run
+from gencli.training import summary
 from gencli.training.reporter import Reporter
 from gencli.training.settings import MAY_CHANGE, Settings, resolve
 from gencli.training.signals import StopRequest
@@ -93,7 +95,7 @@ def start(
         network, data, settings, run,
         device=device, precision=precision, reporter=reporter, stop=stop,
     )  # fmt: skip
-    return run, trainer, _fit(trainer, run, stop, resume=False)
+    return run, trainer, _fit(trainer, data, run, stop, resume=False)
 
 
 def resume(
@@ -152,15 +154,19 @@ def resume(
         network, data, settings, run,
         device=device, precision=precision, reporter=reporter, stop=stop,
     )  # fmt: skip
-    return run, trainer, _fit(trainer, run, stop, resume=True)
+    return run, trainer, _fit(trainer, data, run, stop, resume=True)
 
 
-def _fit(trainer: Trainer, run: Run, stop: StopRequest, *, resume: bool) -> State:
-    status = "failed"
+def _fit(trainer: Trainer, data: ImageData, run: Run, stop: StopRequest, *, resume: bool) -> State:
+    status, began = "failed", time.monotonic()
+    for line in summary.before(trainer, data, trainer.precision, torch.get_num_threads()):
+        trainer.reporter.message(line)
     try:
         with stop.listening():
             state = trainer.fit(resume=resume)
         status = "done"
+        for line in summary.after(trainer, time.monotonic() - began):
+            trainer.reporter.message(line)
         return state
     except InterruptedRun:
         status = "interrupted"

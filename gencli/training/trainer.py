@@ -32,10 +32,14 @@ from gencli.training.reporter import Epoch, Reporter, Standing
 from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
 from gencli.training.steps import Steps, under
+from gencli.training.summary import spoken
 from gencli.training.validation import can_validate, validate
 
 CHECKPOINT_SECONDS = 30.0
 """Without --checkpoint-every, an epoch's end writes one when the last is older than this."""
+
+SETTLED = 5.0
+"""Seconds after which the time that a training will take is foretold, once."""
 
 SHOW_SECONDS = 0.1
 """Progress is shown no more often than this."""
@@ -112,7 +116,7 @@ class Trainer:
         torch.manual_seed(mix_seed(self.settings.seed, 2))
         restored = self._load() if resume else None
         state = self.state
-        self.pace = Pace(state.step)
+        self.pace, self._foretold = Pace(state.step), False
         self.log = MetricsLog(self.run.path / "metrics.jsonl", state.step)
         for index in range(state.stage, len(self.stages)):
             if index > state.stage:
@@ -196,6 +200,9 @@ class Trainer:
             )
         )  # fmt: skip
         self._last_shown = time.monotonic()
+        if not self._foretold and clock is None and left is not None and pace.seconds > SETTLED:
+            self._foretold = True
+            self.reporter.message(f"expected: about {spoken(pace.seconds + left)} in all")
 
     def _tell_epoch(self) -> None:
         number, seconds = round(self.state.epoch), self.pace.epoch_seconds()

@@ -1,0 +1,116 @@
+"""What a person is told of a training before it begins and after it has ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gencli.data.load import ImageData
+
+if TYPE_CHECKING:
+    from gencli.training.trainer import Trainer
+
+
+def before(trainer: Trainer, data: ImageData, precision: str, threads: int) -> list[str]:
+    """The data, the model and the plan, a line each."""
+    return [data_line(data), model_line(trainer), plan_line(trainer, precision, threads)]
+
+
+def data_line(data: ImageData) -> str:
+    """Such as `ships: 2,432 train, 268 validation, 300 test, 3x32x32, no classes`."""
+    info = data.info
+    parts = [
+        f"{len(data.train):,} train",
+        f"{len(data.val):,} validation",
+        f"{len(data.test):,} test",
+        "x".join(map(str, info.shape)),
+        f"{info.n_classes} classes" if info.n_classes else "no classes",
+    ]
+    if info.binarization != "none":
+        parts.append(f"binarised ({info.binarization})")
+    return f"{Path(data.name).name}: {', '.join(parts)}"
+
+
+def model_line(trainer: Trainer) -> str:
+    """Such as `vae: 1.1M parameters`; one that does not learn by gradients has numbers too."""
+    n = sum(p.numel() for p in trainer.model.parameters())
+    return f"{trainer.run.model}: {readable(n)} parameters"
+
+
+def plan_line(trainer: Trainer, precision: str, threads: int) -> str:
+    """Such as `plan: 20 epochs, 8,600 steps of 128 images, on cpu in fp32 with 2 threads`."""
+    settings, total, stages = trainer.settings, trainer.budget.total_steps, trainer.stages
+    length = []
+    if len(stages) > 1:
+        length.append(f"{len(stages)} stages")
+    if settings.epochs is not None:
+        length.append(counted(settings.epochs, "epoch"))
+    if total is not None:
+        length.append(counted(total, "step"))
+    if settings.max_time is not None:
+        length.append(f"at most {settings.max_time}" if total is not None else settings.max_time)
+    where = str(trainer.device)
+    by = f" with {counted(threads, 'thread')}" if where == "cpu" else ""
+    there = trainer.run.checkpoints()  # of a run that is resumed
+    went = f" from step {int(there[-1].name[5:]):,}" if there else ""
+    return (
+        f"plan: {', '.join(length)}{went}, {counted(trainer.batch_size, 'image')} a batch, "
+        f"on {where} in {precision}{by}"
+    )
+
+
+def after(trainer: Trainer, seconds: float) -> list[str]:
+    """What it took and came to, where to look, and what to type next.
+
+    Args:
+        trainer: At its end.
+        seconds: Of this session.
+    """
+    state, run = trainer.state, trainer.run
+    lines = [
+        f"{run.name}: {counted(state.step, 'step')}, {round(state.epoch, 2):g} epochs, "
+        f"in {spoken(seconds)}"
+    ]
+    if trainer.last_metrics:
+        lines.append(f"last: {figures(trainer.last_metrics)}")
+    if state.best_value is not None:
+        lines.append(f"best: val_loss {state.best_value:.5g} at step {state.best_step:,}")
+    preview = run.path / "samples" / f"step-{state.step:08d}.png"
+    if preview.is_file():
+        lines.append(f"preview: {preview}")
+    return [*lines, f"next: gencli sample {run.name}"]
+
+
+def figures(metrics: Mapping[str, float]) -> str:
+    """Losses as `name value` pairs."""
+    return ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun, such as `1 step` or `8,600 steps`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def readable(n: int) -> str:
+    """A count in three digits or so: 812, 1.1M, 24.3M."""
+    if n < 1000:
+        return str(n)
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if n >= size * 0.9995:
+            return f"{n / size:.3g}{letter}"
+    return f"{n / 1e3:.3g}k"
+
+
+def spoken(seconds: float) -> str:
+    """A duration in words: `4.2 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = math.floor(seconds + 0.5)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, second = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {second} s"
+    return f"{minutes // 60} h {minutes % 60} min"
