@@ -234,8 +234,8 @@ def load(
         UsageError: If the device is not there.
     """
     run = runs.find(reference)
-    path = run.checkpoint(checkpoint)
+    saved = run.checkpoint(checkpoint)
     model = build_model(run.model, run.record["config"], run.record["data"]["info"])
-    weights = load_model(model, path, ema=ema)
+    weights = load_model(model, saved, ema=ema)
     model.to(choose_device(device)).eval()
-    return LoadedModel(model, run, weights, int(run.state(path)["step"]))
+    return LoadedModel(model, run, weights, saved.step)

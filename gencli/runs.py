@@ -1,68 +1,72 @@
 """Run directories: naming, layout, and finding the one that is meant. No torch here.
 
 <run>/run.json                     what was asked, on what, with which versions; and the status
+<run>/lock                         locked while the run is training
 <run>/metrics.jsonl                one line per logging window
-<run>/checkpoints/step-NNNNNNNN/   model.safetensors, trainer.safetensors, state.json
+<run>/checkpoints/step-NNNNNNNN/   see gencli/checkpoint.py
 <run>/samples/step-NNNNNNNN.png    previews of training
 <run>/outputs/                     what `sample`, `interpolate` and `export` write
+
+A run may come from somebody else: nothing in it is trusted (gencli/guarded.py).
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
+import shutil
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gencli import guarded
+from gencli.atomic import write_json, writing
+from gencli.checkpoint import FORMAT, Checkpoint, check_format
 from gencli.errors import RunError, UsageError
 from gencli.home import runs_dir
+from gencli.lock import FILE as LOCK_FILE
+from gencli.lock import Lock, holder, is_held
 
-FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Write JSON so that the file is either the old one or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+_CURE = "`gencli list runs` shows the runs there are."
+_FIELDS: dict[str, guarded.Kinds] = {
+    **dict.fromkeys(("model", "status", "precision"), str),
+    **dict.fromkeys(("config", "data", "settings"), dict),
+    "created": (int, float),
+}
+_DATA_FIELDS: dict[str, guarded.Kinds] = {"name": str, "fingerprint": str, "info": dict}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's directory."""
+    """A run's directory.
+
+    Attributes:
+        path: The directory.
+        lock: Held while this process trains the run.
+    """
 
     path: Path
+    lock: Lock | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def record(self) -> dict[str, Any]:
         """The contents of run.json as of the first look.
 
         Raises:
-            RunError: If the file is missing, is no JSON, or has another format version.
+            RunError: If the file is missing, is no JSON, has another format version, or lacks a
+                field.
         """
-        try:
-            record = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            version = record["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{self.path} is not a readable run: {error}.",
-                "`gencli list runs` shows the runs there are.",
-            ) from None
-        if version != FORMAT:
-            raise RunError(
-                f"{self.path} has format {version}; this gencli reads format {FORMAT}.",
-                "Upgrade gencli: pip install -U gencli.",
-            )
-        return record  # type: ignore[no-any-return]
+        path = self.path / "run.json"
+        record = guarded.read_json(path, _CURE)
+        check_format(record, path)
+        guarded.check_fields(record, _FIELDS, path, "Train again.")
+        guarded.check_fields(record["data"], _DATA_FIELDS, path, "Train again.")
+        if not 0 <= record["created"] < 1e11:
+            raise RunError(f"{path}: created cannot be {record['created']}.", "Train again.")
+        return record
 
     @property
     def name(self) -> str:
@@ -74,23 +78,71 @@ class Run:
         """The model's name."""
         return str(self.record["model"])
 
+    @property
+    def status(self) -> str:
+        """How the run stands now.
+
+        `running`, `done`, `interrupted`, `diverged`, `failed`, or `killed`: recorded as running,
+        but no process has its lock.
+        """
+        if is_held(self.path):
+            return "running"
+        recorded = str(self.record["status"])
+        return "killed" if recorded == "running" else recorded
+
     def update(self, **changes: Any) -> None:
-        """Change top-level entries of run.json."""
-        record = json.loads((self.path / "run.json").read_text(encoding="utf-8")) | changes
-        write_json(self.path / "run.json", record)
+        """Change top-level entries of run.json.
+
+        Raises:
+            RunError: If run.json cannot be read.
+            GencliError: If it cannot be written.
+        """
+        path = self.path / "run.json"
+        write_json(path, guarded.read_json(path, _CURE) | changes)
         self.record.update(changes)
 
-    def checkpoints(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
-        found = (self.path / "checkpoints").glob("step-*")
-        return sorted(path for path in found if re.fullmatch(r"step-\d{8,}", path.name))
+    def locked(self) -> Run:
+        """The same run, locked: no other process trains it until `release`.
 
-    def checkpoint(self, which: str = "last") -> Path:
+        Raises:
+            RunError: If another process is training it.
+        """
+        try:
+            return Run(self.path, Lock(self.path))
+        except BlockingIOError:
+            by = holder(self.path)
+            raise RunError(
+                f"The run {self.name} is training" + (f" (process {by})." if by else "."),
+                "Wait for its end, or stop that process first.",
+            ) from None
+
+    def release(self) -> None:
+        """Let other processes train it."""
+        if self.lock is not None:
+            self.lock.release()
+
+    def folder(self, name: str) -> Path:
+        """One of the run's folders, made where there is none; never a link.
+
+        Raises:
+            RunError: If it is a link or no folder, or cannot be made.
+        """
+        return guarded.folder(self.path / name)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Whole checkpoints, oldest first."""
+        folder = self.path / "checkpoints"
+        found = [Checkpoint.at(path) for path in guarded.entries(folder)]
+        return sorted((c for c in found if c is not None), key=lambda c: c.step)
+
+    def checkpoint(self, which: str = "last") -> Checkpoint:
         """The checkpoint called `last`, `best` (on validation) or a step's number.
 
         Raises:
             RunError: If there is none.
+            UsageError: If `which` is none of these.
         """
+        guarded.refuse_link(self.path / "checkpoints")
         there = self.checkpoints()
         if not there:
             raise RunError(
@@ -100,51 +152,29 @@ class Run:
         if which == "last":
             return there[-1]
         if which == "best":
-            step = self.state(there[-1])["best_step"]
+            step = there[-1].state["best_step"]
             if step is None:
                 raise RunError(
                     f"The run {self.name} has no best checkpoint: nothing was validated.",
                     "Use --checkpoint last, or train with --val above 0.",
                 )
-        elif which.isdigit():
+        elif re.fullmatch(r"[0-9]{1,18}", which):
             step = int(which)
         else:
             raise UsageError(
                 f"--checkpoint cannot be {which}.", "It takes last, best or a step's number."
             )
-        path = self.path / "checkpoints" / f"step-{step:08d}"
-        if path not in there:
-            steps = ", ".join(str(int(p.name[5:])) for p in there)
-            raise RunError(
-                f"The run {self.name} has no checkpoint of step {step}.", f"It has: {steps}."
-            )
-        return path
-
-    def state(self, checkpoint: Path) -> dict[str, Any]:
-        """The state.json of a checkpoint.
-
-        Raises:
-            RunError: If it is missing, damaged or of another format.
-        """
-        try:
-            state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text("utf-8"))
-            version = state["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{checkpoint / 'state.json'} cannot be read: {error}.",
-                "Use another checkpoint: --checkpoint STEP.",
-            ) from None
-        if version != FORMAT:
-            raise RunError(
-                f"{checkpoint} has format {version}; this gencli reads format {FORMAT}.",
-                "Upgrade gencli: pip install -U gencli.",
-            )
-        return state
+        for checkpoint in there:
+            if checkpoint.step == step:
+                return checkpoint
+        steps = ", ".join(str(checkpoint.step) for checkpoint in there)
+        raise RunError(
+            f"The run {self.name} has no checkpoint of step {step}.", f"It has: {steps}."
+        )
 
     def new_output(self, stem: str, suffix: str) -> Path:
         """A path under outputs/ that nothing has; `suffix` may be empty for a folder."""
-        folder = self.path / "outputs"
-        folder.mkdir(exist_ok=True)
+        folder = self.folder("outputs")
         number = 1
         while (path := folder / f"{stem}-{number:03d}{suffix}").exists():
             number += 1
@@ -152,43 +182,71 @@ class Run:
 
 
 def create(model: str, data: str, record: dict[str, Any], name: str | None = None) -> Run:
-    """Make a run's directory with its run.json.
+    """Make a run's directory with its run.json; the run is locked.
+
+    Args:
+        model: Its name.
+        data: The data set's name or path.
+        record: The rest of run.json.
+        name: Of the run; None makes one up. That of a run which is not training and never wrote a
+            checkpoint may be taken over.
 
     Raises:
         UsageError: If the name is taken or unusable.
+        GencliError: If the operating system refuses.
     """
     home = runs_dir()
-    home.mkdir(parents=True, exist_ok=True)
     if name is not None and not _NAME.fullmatch(name):
         raise UsageError(
             f"A run cannot be called {name!r}.",
             "Use letters, digits, dots, dashes and underscores.",
         )
-    if name is not None:
-        path = home / name
-        try:
-            path.mkdir()
-        except FileExistsError:
-            raise UsageError(
-                f"There is a run called {name} already.",
-                f"Choose another --name, or continue it: gencli train {model} --resume {name}",
-            ) from None
-    else:
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{model}-{Path(data).name}")
-        path = _first_free(home, stem)
-    for folder in ("checkpoints", "samples"):
-        (path / folder).mkdir()
-    write_json(path / "run.json", {"format": FORMAT, "name": path.name, **record})
-    return Run(path)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{model}-{Path(data).name}")
+    cure = "Make room or permission there, or set GENCLI_HOME to another folder."
+    with writing(home, cure=cure):
+        home.mkdir(parents=True, exist_ok=True)
+        run = _first_free(home, stem) if name is None else _named(home / name, model)
+        for folder in ("checkpoints", "samples"):
+            run.folder(folder)
+        write_json(run.path / "run.json", {"format": FORMAT, "name": run.name, **record})
+    return run
 
 
-def _first_free(home: Path, stem: str) -> Path:
+def _named(path: Path, model: str) -> Run:
+    with suppress(FileExistsError):
+        path.mkdir()
+        return Run(path).locked()
+    taken = UsageError(
+        f"There is a run called {path.name} already.",
+        f"Choose another --name, or continue it: gencli train {model} --resume {path.name}",
+    )
+    if path.is_symlink():
+        raise taken
+    known = {"run.json", LOCK_FILE, "metrics.jsonl", "samples", "checkpoints"}
+    there = {entry.name for entry in guarded.entries(path) if not entry.name.startswith(".")}
+    if not there <= known or Run(path).checkpoints():
+        raise taken
+    try:
+        run = Run(path).locked()
+    except RunError:
+        raise taken from None
+    if run.checkpoints():  # written since
+        raise taken
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK_FILE:
+            entry.unlink()
+    return run
+
+
+def _first_free(home: Path, stem: str) -> Run:
     number = 1
     while True:
         path = home / f"{stem}-{number:04d}"
         try:
             path.mkdir()
-            return path
+            return Run(path).locked()
         except FileExistsError:
             number += 1
 
@@ -196,12 +254,10 @@ def _first_free(home: Path, stem: str) -> Path:
 def all_runs() -> list[Run]:
     """The runs there are, newest first; directories without a readable run.json are left out."""
     found = []
-    for file in runs_dir().glob("*/run.json"):
-        run = Run(file.parent)
-        try:
+    for path in guarded.entries(runs_dir().resolve()):
+        with suppress(RunError):
+            run = Run(path)
             found.append((float(run.record["created"]), run.name, run))
-        except (RunError, KeyError, TypeError, ValueError):
-            continue
     return [run for *_, run in sorted(found, reverse=True, key=lambda row: row[:2])]
 
 

@@ -58,8 +58,8 @@ def _describe(subject: str) -> dict[str, Any]:
             f"{subject} is no model, data set or run.",
             f"Did you mean {near}?" if near else error.cure,
         ) from None
-    steps = [int(path.name[5:]) for path in run.checkpoints()]
-    best = run.state(run.checkpoint())["best_step"] if steps else None
+    steps = [checkpoint.step for checkpoint in run.checkpoints()]
+    best = run.checkpoint().state["best_step"] if steps else None
     return {"path": str(run.path), **run.record, "checkpoints": steps, "best_checkpoint": best}
 
 

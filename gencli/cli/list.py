@@ -71,8 +71,8 @@ def _runs() -> list[dict[str, Any]]:
                 "name": run.name,
                 "model": run.model,
                 "data": run.record["data"]["name"],
-                "status": run.record["status"],
-                "step": int(checkpoints[-1].name[5:]) if checkpoints else 0,
+                "status": run.status,
+                "step": checkpoints[-1].step if checkpoints else 0,
                 "created": created,
             }
         )

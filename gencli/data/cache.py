@@ -1,33 +1,29 @@
-"""Files and sets of arrays that are on disk whole or not at all.
+"""Sets of arrays that are on disk whole or not at all, and the same as when they were written.
 
-Writers use a temporary name of their own, sync, and rename: any number of processes may make the
-same file at once, and one killed half-way leaves only a temporary file, swept a day later. Arrays
-are plain `.npy` files, never pickles, and come back mapped into memory: a page is read when it is
-first used.
+Arrays are plain `.npy` files, never pickles, and come back mapped into memory. The CRC-32 of each
+is checked first (16 ms for the 47 MB of MNIST's, where BLAKE2 takes 52): it finds damage, which is
+what can happen to the user's own files; a damaged entry is made again.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gencli.atomic import discard, whole_folder
 from gencli.errors import DataError
 
-FORMAT = 1
-_SUFFIX = ".part"
-_DAY = 86_400.0
+FORMAT = 2
+CURE = "Make room or permission there, or set GENCLI_HOME to another folder."
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
 Images = NDArray[np.uint8]
@@ -73,12 +69,12 @@ def cached(folder: Path, key: str, build: Callable[[], Stored]) -> Stored:
         return _read(entry)
     stored = build()
     try:
-        with whole_folder(entry) as temporary:
+        with whole_folder(entry, DataError, CURE) as temporary:
             _write(temporary, stored)
         with suppress(*_UNREADABLE):
             return _read(entry)  # ours, or what another process put there meanwhile
-        _discard(entry)
-        with whole_folder(entry) as temporary:
+        discard(entry)
+        with whole_folder(entry, DataError, CURE) as temporary:
             _write(temporary, stored)
         return _read(entry)
     except OSError as error:
@@ -87,17 +83,17 @@ def cached(folder: Path, key: str, build: Callable[[], Stored]) -> Stored:
 
 def unwritable(folder: Path, error: OSError) -> DataError:
     """The error for a cache that takes no files."""
-    return DataError(
-        f"The cache {folder} cannot be written: {error.strerror or error}.",
-        "Make room or permission there, or set GENCLI_HOME to another folder.",
-    )
+    return DataError(f"The cache {folder} cannot be written: {error.strerror or error}.", CURE)
 
 
 def _write(folder: Path, stored: Stored) -> None:
     hashed = blake2b(digest_size=16)
+    checksums = {}
     for kind, arrays in (("images", stored.images), ("labels", stored.labels)):
         for split, array in arrays.items():
-            np.save(folder / f"{split}-{kind}.npy", array, allow_pickle=False)
+            name = f"{split}-{kind}.npy"
+            np.save(folder / name, array, allow_pickle=False)
+            checksums[name] = _checksum(folder / name)
             hashed.update(f"{split}-{kind}{array.shape}".encode())
             hashed.update(np.ascontiguousarray(array).data)
     meta = {
@@ -109,14 +105,20 @@ def _write(folder: Path, stored: Stored) -> None:
         "notes": stored.notes,
         "bad": stored.bad,
         "fingerprint": hashed.hexdigest(),
+        "checksums": checksums,
     }
-    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    document = {"digest": digest(json.dumps(meta)), **meta}
+    (folder / "meta.json").write_text(json.dumps(document), encoding="utf-8")
 
 
 def _read(folder: Path) -> Stored:
     meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    if meta["format"] != FORMAT:
+    noted = meta.pop("digest")
+    if meta["format"] != FORMAT or noted != digest(json.dumps(meta)):
         raise ValueError(folder)
+    for name, checksum in meta["checksums"].items():
+        if _checksum(folder / name) != checksum:
+            raise ValueError(folder / name)
     return Stored(
         {split: _map(folder / f"{split}-images.npy") for split in meta["images"]},
         {split: _map(folder / f"{split}-labels.npy") for split in meta["labels"]},
@@ -128,77 +130,15 @@ def _read(folder: Path) -> Stored:
     )
 
 
+def _checksum(path: Path) -> int:
+    with path.open("rb") as file:
+        value = 0
+        while piece := file.read(1 << 20):
+            value = zlib.crc32(piece, value)
+    return value
+
+
 def _map(path: Path) -> NDArray[Any]:
     # Copy on write: torch wants memory it may write to, and the file must stay as it is.
     array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     return array
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears as `path` when the block ends without an error."""
-    temporary = _temporary(path)
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that appears as `path` when the block ends without an error.
-
-    Where another process has put one there meanwhile, that one stays.
-    """
-    temporary = _temporary(path)
-    temporary.mkdir()
-    try:
-        yield temporary
-        for file in temporary.iterdir():
-            with file.open("rb+") as opened:
-                os.fsync(opened.fileno())
-        _sync(temporary)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _discard(path: Path) -> None:
-    # Moved out of the way in one step, so that no reader meets a folder that is being emptied.
-    grave = _temporary(path)
-    try:
-        path.rename(grave)
-    except FileNotFoundError:
-        return  # not there, or another process was faster
-    shutil.rmtree(grave, ignore_errors=True)
-
-
-def _temporary(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob(f".*{_SUFFIX}"):
-        try:
-            if time.time() - old.stat().st_mtime < _DAY:
-                continue
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-        except OSError:
-            continue  # swept by another process, or not ours to sweep
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}{_SUFFIX}")
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere folders cannot be opened
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

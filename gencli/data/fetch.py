@@ -22,7 +22,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from gencli.data.cache import unwritable, whole_file
+from gencli.atomic import whole_file
+from gencli.data.cache import CURE, unwritable
 from gencli.errors import DataError
 from gencli.home import cache_dir
 
@@ -147,7 +148,7 @@ def _download(
     url: str, file: RemoteFile, target: Path, seconds: float, progress: Progress | None
 ) -> None:
     packed = url.endswith(".gz") and not file.name.endswith(".gz")
-    with closing(_open(url, seconds)) as response, whole_file(target) as opened:
+    with closing(_open(url, seconds)) as response, whole_file(target, DataError, CURE) as opened:
         _copy(response, opened, packed, f"downloading {file.name}", progress)
         opened.flush()
         if file.checksum_of(Path(opened.name)) != file.checksum:

@@ -24,7 +24,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from gencli.data.cache import Stored, cached, digest, unwritable, whole_file
+from gencli.atomic import whole_file
+from gencli.data.cache import CURE, Stored, cached, digest
 from gencli.data.decode import BROKEN, FORMATS, SUFFIXES, decode, measure, strict_pillow, why_broken
 from gencli.data.fetch import Progress
 from gencli.data.folder_names import arrange
@@ -88,11 +89,8 @@ def load_folder(
         key = digest(_VERSION, size, names, hashes)
     stored = cached(folder, key, lambda: _decode_all(root, names, size, progress))
     if not known and not stored.bad:  # a bad file may become readable without a change of time
-        try:
-            with whole_file(pointer) as file:
-                file.write(json.dumps([key, size]).encode())
-        except OSError as error:
-            raise unwritable(folder, error) from None
+        with whole_file(pointer, DataError, CURE) as file:
+            file.write(json.dumps([key, size]).encode())
     notes = list(stored.notes)
     if left_out:
         notes.append(left_out)

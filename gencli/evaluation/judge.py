@@ -25,7 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from gencli.data.cache import digest, whole_file
+from gencli.atomic import whole_file
+from gencli.data.cache import CURE, digest
 from gencli.data.load import ImageData, Split
 from gencli.data.order import Order
 from gencli.data.spec import DataInfo
@@ -265,14 +266,8 @@ def judge_for(
 def _write(path: Path, judge: Judge) -> None:
     # One file with the facts in its header, so that weights and facts cannot part.
     tensors = {k: v.cpu().contiguous() for k, v in judge.network.state_dict().items()}
-    try:
-        with whole_file(path) as file:
-            file.write(save(tensors, {"facts": json.dumps(asdict(judge.facts))}))
-    except OSError as error:
-        raise DataError(
-            f"The judge cannot be stored as {path}: {error.strerror or error}.",
-            "Make room or permission there, or set GENCLI_HOME to another folder.",
-        ) from None
+    with whole_file(path, DataError, CURE) as file:
+        file.write(save(tensors, {"facts": json.dumps(asdict(judge.facts))}))
 
 
 def _read(path: Path, info: DataInfo) -> Judge | None:

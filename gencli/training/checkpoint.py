@@ -1,33 +1,32 @@
-"""Checkpoints: safetensors and JSON in a directory that is whole or not there.
+"""Writing checkpoints, and putting them back. gencli/checkpoint.py says what one is.
 
-A checkpoint is written under a temporary name, synced to disk and renamed. Nothing in it is code:
-model.safetensors holds the model's state dict, trainer.safetensors the optimizers' tensors, the
-moving averages, the random-number states and the open logging window, state.json the counters.
+A checkpoint is whole or not there, and nothing in it is code. What is put back was checked: each
+file by its checksum, each tensor by its name, shape and type.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
+from gencli.atomic import discard, whole_folder, write_json
+from gencli.checkpoint import ANOTHER, FORMAT, Checkpoint, sealed
 from gencli.errors import RunError
-from gencli.runs import FORMAT, write_json
+from gencli.models.interface import GenerativeModel
+from gencli.training.ema import live_tensors
+from gencli.training.tensors import check
 
+_HEADER = 64 << 20
+"""Bytes that a file may have beside its tensors' own."""
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+_TRAINER_SHARE = 16
+"""Optimizers and averages are no larger than so many models."""
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -41,7 +40,7 @@ def save(
     model: Mapping[str, Tensor],
     trainer: Mapping[str, Tensor],
     state: Mapping[str, Any],
-) -> Path:
+) -> Checkpoint:
     """Write checkpoints/step-NNNNNNNN whole.
 
     One of the same step is left as it is: a run is a function of its settings, so it is the same.
@@ -52,74 +51,47 @@ def save(
         model: The model's state dict.
         trainer: Everything else that is a tensor.
         state: Everything else.
-    """
-    target = folder / f"step-{step:08d}"
-    if target.exists():
-        return target
-    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    for name, tensors in (("model", model), ("trainer", trainer)):
-        file = temporary / f"{name}.safetensors"
-        file.write_bytes(to_bytes(_plain(tensors)))
-        _sync(file)
-    write_json(temporary / "state.json", {"format": FORMAT, **state})
-    _sync(temporary)
-    temporary.rename(target)
-    _sync(folder)
-    return target
-
-
-def discard(checkpoint: Path) -> None:
-    """Remove a checkpoint, under another name first: half of one is never taken for whole."""
-    if checkpoint.exists():
-        doomed = checkpoint.with_name(f".{checkpoint.name}.{os.getpid()}.old")
-        shutil.rmtree(doomed, ignore_errors=True)
-        checkpoint.rename(doomed)
-        shutil.rmtree(doomed)
-
-
-def clean(folder: Path) -> None:
-    """Remove what an interrupted write or removal left behind."""
-    for left in (*folder.glob(".step-*.tmp"), *folder.glob(".step-*.old")):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def prune(folder: Path, keep: int, best_step: int | None) -> None:
-    """Remove all but the newest `keep` checkpoints and the best."""
-    there = sorted(folder.glob("step-*"))
-    for checkpoint in there[:-keep]:
-        if best_step is None or int(checkpoint.name[5:]) != best_step:
-            discard(checkpoint)
-
-
-def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a safetensors file whose names start with `prefix`, which is cut off.
 
     Raises:
-        RunError: If the file is missing, cut short, or anything but safetensors. Nothing in it is
-            ever executed.
+        GencliError: If the operating system refuses.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {
-                name.removeprefix(prefix): file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118 -- not a dict
-                if name.startswith(prefix)
-            }
-    except (SafetensorError, OSError) as error:
-        raise RunError(
-            f"{path} is no whole safetensors file: {error}.",
-            "Use another checkpoint: --checkpoint STEP, or train again.",
-        ) from None
+    target = folder / f"step-{step:08d}"
+    if not target.exists():
+        with whole_folder(target) as temporary:
+            files = {}
+            for part, tensors in (("model", model), ("trainer", trainer)):
+                name = f"{part}.safetensors"
+                data = to_bytes(_plain(tensors))
+                (temporary / name).write_bytes(data)
+                files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            document = sealed({"format": FORMAT, **state, "files": files})
+            write_json(temporary / "state.json", document)
+    return Checkpoint(target, step)
 
 
-def load_model(model: nn.Module, checkpoint: Path, *, ema: bool = True) -> str:
-    """Load a checkpoint's weights into a model.
+def prune(checkpoints: Sequence[Checkpoint], keep: int, best_step: int | None) -> None:
+    """Remove all but the newest `keep` checkpoints and the best."""
+    for checkpoint in checkpoints[:-keep]:
+        if checkpoint.step != best_step:
+            discard(checkpoint.path)
+
+
+@torch.no_grad()
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether every number of floating-point tensors on one device is finite."""
+    floating = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
+    if not floating:
+        return True
+    largest = torch._foreach_norm(floating, float("inf"))  # of a NaN it is NaN
+    return bool(torch.stack([t.float() for t in largest]).isfinite().all())
+
+
+def load_model(model: GenerativeModel, checkpoint: Checkpoint, *, ema: bool = True) -> str:
+    """Load a checkpoint's weights into a model on the CPU.
 
     Args:
         model: Built with the config and data of the run.
-        checkpoint: The checkpoint's directory.
+        checkpoint: Of the run.
         ema: Prefer the moving average, where there is one.
 
     Returns:
@@ -128,26 +100,45 @@ def load_model(model: nn.Module, checkpoint: Path, *, ema: bool = True) -> str:
     Raises:
         RunError: If the files are damaged or belong to another architecture.
     """
-    tensors = load_tensors(checkpoint / "model.safetensors")
-    averages = load_tensors(checkpoint / "trainer.safetensors", "ema/") if ema else {}
-    restore(model, tensors | averages, checkpoint)
+    tensors = model_tensors(model, checkpoint)
+    averages: dict[str, Tensor] = {}
+    if ema and checkpoint.state["ema"]:
+        averages = trainer_tensors(model, checkpoint, "ema/")
+        stages, index = model.stages(), checkpoint.state["stage"]
+        updates = stages[index].updates if index < len(stages) else ()
+        averaged = {p for u in updates if u.ema for p in u.parameters}
+        check(averages, live_tensors(model, averaged), f"{checkpoint.path}: ema")
+    model.load_state_dict(tensors | averages)
     return "ema" if averages else "raw"
 
 
-def restore(model: nn.Module, tensors: Mapping[str, Tensor], checkpoint: Path) -> None:
-    """Put tensors into a model by name.
+def model_tensors(model: GenerativeModel, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors of model.safetensors, which are just like the model's own.
 
     Raises:
-        RunError: If names or shapes differ.
+        RunError: If the file is damaged or belongs to another architecture.
     """
-    try:
-        model.load_state_dict(dict(tensors))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1:2] or [str(error)]
-        raise RunError(
-            f"{checkpoint} does not fit the model: {reason[0].strip()}",
-            "It was written by another version or for other options; train again.",
-        ) from None
+    like = model.state_dict()
+    name = "model.safetensors"
+    tensors = checkpoint.tensors(name, limit=_size(model) + _HEADER)
+    check(tensors, like, str(checkpoint.path / name))
+    return tensors
+
+
+def trainer_tensors(
+    model: GenerativeModel, checkpoint: Checkpoint, prefix: str = ""
+) -> dict[str, Tensor]:
+    """The tensors of trainer.safetensors under `prefix`, which is cut off; still to be checked.
+
+    Raises:
+        RunError: If the file is damaged, or larger than this model's can be.
+    """
+    limit = _TRAINER_SHARE * _size(model) + _HEADER
+    return checkpoint.tensors("trainer.safetensors", prefix, limit)
+
+
+def _size(model: GenerativeModel) -> int:
+    return sum(t.numel() * t.element_size() for t in model.state_dict().values())
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
@@ -161,9 +152,18 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put back what `random_state` gave; a device that was not there keeps its own state."""
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
-    elif device.type == "mps" and "mps" in state:
-        torch.mps.set_rng_state(state["mps"])
+    """Put back what `random_state` gave; a device that was not there keeps its own state.
+
+    Raises:
+        RunError: If it is no state of these generators.
+    """
+    own = {name: t for name, t in random_state(device).items() if name in {"cpu", *state}}
+    check({name: t for name, t in state.items() if name in own}, own, "random states")
+    try:
+        torch.set_rng_state(state["cpu"])
+        if device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], device)
+        elif device.type == "mps" and "mps" in state:
+            torch.mps.set_rng_state(state["mps"])
+    except RuntimeError as error:
+        raise RunError(f"The checkpoint's random state is none: {error}.", ANOTHER) from None

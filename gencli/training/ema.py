@@ -8,13 +8,33 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from gencli.training.tensors import check
 
-class EMA:
-    """A moving average of some parameters of a model.
+
+def live_tensors(model: nn.Module, parameters: set[nn.Parameter]) -> dict[str, Tensor]:
+    """What is averaged, by its name in the model's state dict.
 
     Floating-point buffers of a module with averaged parameters of its own (the running statistics
-    of batch normalisation) are averaged too, if they are saved with the model. The decay warms up
-    as min(decay, (1 + t) / (10 + t)), so that a short training is not an average of its beginning.
+    of batch normalisation) are averaged too, if they are saved with the model.
+    """
+    live: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p in parameters}
+    saved = model.state_dict().keys()
+    for prefix, module in model.named_modules():
+        own = set(module.parameters(recurse=False))
+        if own and own <= parameters:
+            live |= {
+                name: b
+                for name, b in module.named_buffers(prefix, recurse=False)
+                if b.is_floating_point() and name in saved
+            }
+    return live
+
+
+class EMA:
+    """A moving average of some parameters of a model, and of what `live_tensors` finds with them.
+
+    The decay warms up as min(decay, (1 + t) / (10 + t)), so that a short training is not an average
+    of its beginning.
 
     Args:
         model: The whole model.
@@ -24,18 +44,7 @@ class EMA:
 
     def __init__(self, model: nn.Module, parameters: set[nn.Parameter], decay: float) -> None:
         self.decay = decay
-        self.live: dict[str, Tensor] = {
-            name: p for name, p in model.named_parameters() if p in parameters
-        }
-        saved = model.state_dict().keys()
-        for prefix, module in model.named_modules():
-            own = set(module.parameters(recurse=False))
-            if own and own <= parameters:
-                self.live |= {
-                    name: b
-                    for name, b in module.named_buffers(prefix, recurse=False)
-                    if b.is_floating_point() and name in saved
-                }
+        self.live = live_tensors(model, parameters)
         self.average = {name: t.detach().clone() for name, t in self.live.items()}
 
     @torch.no_grad()
@@ -68,7 +77,12 @@ class EMA:
             live.copy_(self.average[name])
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back averages saved under their names."""
+        """Put back averages saved under their names.
+
+        Raises:
+            RunError: If they are not the averages of this model.
+        """
+        check(tensors, self.average, "The moving average")
         for name, value in tensors.items():
             self.average[name].copy_(value)
 

@@ -10,64 +10,105 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gencli import guarded
+from gencli.atomic import whole_file
+from gencli.errors import RunError
+
 
 class Window:
-    """The losses since the last line of metrics.jsonl, left on their device until it is written."""
+    """The losses since the last line of metrics.jsonl, left on their device until it is written.
+
+    Args:
+        tensors: What `tensors` gave, when a run is resumed.
+
+    Attributes:
+        step: The step (from 1) that the values taken in belong to.
+
+    Raises:
+        RunError: If these are no losses.
+    """
 
     def __init__(self, tensors: Mapping[str, Tensor] | None = None) -> None:
-        self._values = {name: list(t.unbind()) for name, t in (tensors or {}).items()}
+        self.step = 0
+        self._values: dict[str, list[Tensor]] = {}
+        self._steps: dict[str, list[int]] = {}
+        for name, t in (tensors or {}).items():
+            if t.dim() != 1 or t.dtype != torch.float32 or not t.isfinite().all():
+                raise RunError(f"The checkpoint's window/{name} is no series of losses.", _CURE)
+            self._values[name] = list(t.unbind())
+            self._steps[name] = [0] * len(t)
 
     def add(self, name: str, value: Tensor) -> None:
         """Take in one 0-d value."""
         self._values.setdefault(name, []).append(value.detach())
+        self._steps.setdefault(name, []).append(self.step)
 
     def tensors(self) -> dict[str, Tensor]:
         """The values so far, one 1-d float32 tensor per name."""
-        return {name: torch.stack(v).float() for name, v in self._values.items()}
+        return {name: torch.stack(v).float() for name, v in self._values.items() if v}
 
     def means(self) -> dict[str, float]:
         """The mean of each series."""
         return {name: float(t.double().mean()) for name, t in self.tensors().items()}
 
     def first_non_finite(self) -> tuple[str, int] | None:
-        """Name and place, counted from the window's end, of the earliest non-finite value."""
+        """Name and step of the earliest value that is not finite."""
         found = [
-            (len(t) - int(bad[0]), name)
+            (self._steps[name][int(bad[0])], name)
             for name, t in self.tensors().items()
             if len(bad := (~t.isfinite()).nonzero())
         ]
-        return (max(found)[1], max(found)[0]) if found else None
+        if not found:
+            return None
+        step, name = min(found, key=lambda row: row[0])
+        return name, step
 
     def clear(self) -> None:
         """Begin a new window."""
         self._values.clear()
+        self._steps.clear()
 
 
 class MetricsLog:
     """Appends to metrics.jsonl; resuming cuts off what came after the checkpoint.
 
+    The file is never rewritten in place: a shorter one replaces it whole.
+
     Args:
         path: The file.
         step: Lines of later steps, and the partial last line of an earlier session, are removed.
+
+    Raises:
+        RunError: If the file is a link or no regular file.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
-        if path.exists():
-            kept = [row for row in _rows(path) if row["step"] <= step and not row.get("partial")]
-            path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        try:
+            before = list(guarded.lines(path))
+        except FileNotFoundError:
+            return
+        kept = [line for line in before if _belongs(line, step)]
+        if kept != before:
+            with whole_file(path) as file:
+                file.write("".join(kept).encode())
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one line."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with guarded.appending(self._path) as file:
+            file.write((json.dumps(row) + "\n").encode())
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # the line that a kill cut short
-            continue
-    return rows
+def _belongs(line: str, step: int) -> bool:
+    """Whether a line is a whole row of this step or one before it."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):  # the line that a kill cut short
+        return False
+    if not isinstance(row, dict) or not line.endswith("\n"):
+        return False
+    at = row.get("step")
+    return type(at) is int and at <= step and not row.get("partial")
+
+
+_CURE = "Use another checkpoint, or train again."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from gencli.models.interface import Optimizer
+from gencli.training.tensors import check
 
 
 def build(spec: Optimizer, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
@@ -44,22 +45,53 @@ def lr_factor(
 
 
 def state_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's tensors by `index.key`, index counting its parameters."""
-    params = [p for group in optimizer.param_groups for p in group["params"]]
+    """The optimizer's tensors by `index.key`, index counting its parameters.
+
+    A parameter without a gradient so far has none; it gets those that it begins with, so that all
+    have theirs. Before the first step there are none at all.
+    """
+    if not optimizer.state:
+        return {}
     return {
-        f"{i}.{key}": value
-        for i, p in enumerate(params)
-        for key, value in optimizer.state.get(p, {}).items()
-        if isinstance(value, Tensor)
+        f"{i}.{key}": optimizer.state.get(p, {}).get(key, first)
+        for i, p, firsts in _beginnings(optimizer)
+        for key, first in firsts.items()
     }
 
 
 def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `state_tensors` gave, in the memory layout of each parameter."""
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    for name, value in tensors.items():
-        index, key = name.split(".", 1)
-        p = params[int(index)]
-        like = torch.empty_like(p) if value.shape == p.shape else torch.empty_like(value)
-        with torch.no_grad():
-            optimizer.state[p][key] = like.to(value.dtype).copy_(value)
+    """Put back what `state_tensors` gave, in the memory layout of each parameter.
+
+    Raises:
+        RunError: If a tensor is missing, is not the optimizer's, or has another shape or type: the
+            fused kernels would read and write outside of it.
+    """
+    beginnings = list(_beginnings(optimizer))
+    like = {f"{i}.{key}": first for i, _, firsts in beginnings for key, first in firsts.items()}
+    check(tensors, like, "The optimizer's state")
+    with torch.no_grad():
+        for i, p, firsts in beginnings:
+            for key, first in firsts.items():
+                optimizer.state[p][key] = first.copy_(tensors[f"{i}.{key}"])
+
+
+def _beginnings(
+    optimizer: torch.optim.Optimizer,
+) -> Iterator[tuple[int, nn.Parameter, dict[str, Tensor]]]:
+    """Each parameter's number, itself, and its state before the first step, in torch's names."""
+    number = 0
+    for group in optimizer.param_groups:
+        match optimizer:
+            case torch.optim.Adam():  # AdamW is one
+                moments = ["exp_avg", "exp_avg_sq"]
+            case torch.optim.RMSprop():
+                moments = ["square_avg"] + ["momentum_buffer"] * (group["momentum"] > 0)
+            case _:
+                moments = ["momentum_buffer"] * (group["momentum"] != 0)
+        counts = not isinstance(optimizer, torch.optim.SGD)
+        for p in group["params"]:
+            # Fused kernels count steps on the parameter's device, the others on the CPU.
+            at = p.device if group.get("fused") else torch.device("cpu")
+            step = {"step": torch.zeros((), dtype=torch.float32, device=at)} if counts else {}
+            yield number, p, step | {key: torch.zeros_like(p) for key in moments}
+            number += 1

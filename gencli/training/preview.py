@@ -61,4 +61,4 @@ class Preview:
             labels = torch.arange(N_IMAGES, device=model.device) % max(model.data.n_classes, 1)
         generator = ImageGenerator(0, range(N_IMAGES), model.device)
         images = model.sample(N_IMAGES, generator=generator, labels=labels)
-        write_png(make_grid(images), self._run.path / "samples" / f"step-{step:08d}.png")
+        write_png(make_grid(images), self._run.folder("samples") / f"step-{step:08d}.png")

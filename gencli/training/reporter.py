@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,3 +78,29 @@ class Silent:
 
     def message(self, text: str) -> None:
         """Say nothing."""
+
+
+class Lasting:
+    """A reporter whose watcher may go away: the training goes on unwatched.
+
+    Args:
+        reporter: Shows the training as long as it can.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def show(self, standing: Standing) -> None:
+        """Show it, or nothing."""
+        with suppress(OSError):
+            self._reporter.show(standing)
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        """Show it, or nothing."""
+        with suppress(OSError):
+            self._reporter.epoch_ended(epoch)
+
+    def message(self, text: str) -> None:
+        """Show it, or nothing."""
+        with suppress(OSError):
+            self._reporter.message(text)

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -17,12 +17,20 @@ from gencli import registry, runs
 from gencli.data import load as data_load
 from gencli.data.load import ImageData
 from gencli.device import choose_device, choose_precision
-from gencli.errors import DataError, DivergedError, GencliError, InterruptedRun, UsageError
+from gencli.errors import (
+    DataError,
+    DivergedError,
+    GencliError,
+    InterruptedRun,
+    RunError,
+    UsageError,
+)
 from gencli.loaded import build_model
+from gencli.models.interface import GenerativeModel
 from gencli.random import mix_seed
 from gencli.runs import Run
 from gencli.training import summary
-from gencli.training.reporter import Reporter
+from gencli.training.reporter import Lasting, Reporter
 from gencli.training.settings import MAY_CHANGE, Settings, resolve
 from gencli.training.signals import StopRequest
 from gencli.training.trainer import State, Trainer
@@ -90,12 +98,10 @@ def start(
         "status": "running",
     }
     run = runs.create(spec.name, data.name, record, name)
-    stop = StopRequest()
-    trainer = Trainer(
-        network, data, settings, run,
-        device=device, precision=precision, reporter=reporter, stop=stop,
+    return _fit(
+        run, network, data, settings,
+        device=device, precision=precision, reporter=reporter, resume=False,
     )  # fmt: skip
-    return run, trainer, _fit(trainer, data, run, stop, resume=False)
 
 
 def resume(
@@ -106,7 +112,7 @@ def resume(
     reporter: Reporter,
     progress: DataProgress | None = None,
 ) -> tuple[Run, Trainer, State]:
-    """Continue a run from its last checkpoint.
+    """Continue a run from its last checkpoint, or from the beginning if it has none.
 
     Args:
         model: Must be the run's.
@@ -118,6 +124,7 @@ def resume(
     Raises:
         UsageError: If a change would make it another run.
         DataError: If the data are no longer the same.
+        RunError: If another process is training the run.
         GencliError: As for `start`.
     """
     run = runs.find(reference)
@@ -132,7 +139,10 @@ def resume(
                 f"--{name.replace('_', '-')} cannot change when a run is resumed.",
                 "Leave it out, or start a new run.",
             )
-    settings = Settings(**run.record["settings"])
+    try:
+        settings = Settings(**run.record["settings"])
+    except TypeError as error:
+        raise RunError(f"{run.path}/run.json: settings: {error}.", "Train again.") from None
     if "steps" in changes or "epochs" in changes:
         settings = dataclasses.replace(settings, steps=None, epochs=None)
         if settings.lr_schedule == "cosine":
@@ -140,35 +150,53 @@ def resume(
     settings = dataclasses.replace(settings, **changes)
     device = choose_device(settings.device)
     precision = run.record["precision"]
-    run.checkpoint("last")  # there is something to resume from
+    run = run.locked()
+    begun = bool(run.checkpoints())
+    if not begun:
+        reporter.message(f"{run.name} has no checkpoint: its training begins again.")
     data = load_data(settings, progress)
     if data.fingerprint != run.record["data"]["fingerprint"]:
         raise DataError(
             f"{settings.data} is not what {run.name} was trained on any more.",
             "Put the old files back, or start a new run.",
         )
+    torch.manual_seed(mix_seed(settings.seed, 0))
     network = build_model(run.model, run.record["config"], run.record["data"]["info"])
     run.update(settings=dataclasses.asdict(settings), status="running")
-    stop = StopRequest()
-    trainer = Trainer(
-        network, data, settings, run,
-        device=device, precision=precision, reporter=reporter, stop=stop,
+    return _fit(
+        run, network, data, settings,
+        device=device, precision=precision, reporter=reporter, resume=begun,
     )  # fmt: skip
-    return run, trainer, _fit(trainer, data, run, stop, resume=True)
 
 
-def _fit(trainer: Trainer, data: ImageData, run: Run, stop: StopRequest, *, resume: bool) -> State:
+def _fit(
+    run: Run,
+    network: GenerativeModel,
+    data: ImageData,
+    settings: Settings,
+    *,
+    device: torch.device,
+    precision: Literal["fp32", "bf16"],
+    reporter: Reporter,
+    resume: bool,
+) -> tuple[Run, Trainer, State]:
+    """Train a locked run; in the end its status says how that went, and it is unlocked."""
     status, began = "failed", time.monotonic()
-    for line in summary.before(trainer, data, trainer.precision, torch.get_num_threads()):
-        trainer.reporter.message(line)
+    reporter = Lasting(reporter)
     try:
-        with stop.listening():
+        with StopRequest().listening() as stop:
+            trainer = Trainer(
+                network, data, settings, run,
+                device=device, precision=precision, reporter=reporter, stop=stop,
+            )  # fmt: skip
+            for line in summary.before(trainer, data, precision, torch.get_num_threads()):
+                reporter.message(line)
             state = trainer.fit(resume=resume)
         status = "done"
         for line in summary.after(trainer, time.monotonic() - began):
-            trainer.reporter.message(line)
-        return state
-    except InterruptedRun:
+            reporter.message(line)
+        return run, trainer, state
+    except (InterruptedRun, KeyboardInterrupt):
         status = "interrupted"
         raise
     except DivergedError:
@@ -180,7 +208,10 @@ def _fit(trainer: Trainer, data: ImageData, run: Run, stop: StopRequest, *, resu
             "Use a smaller --batch-size.",
         ) from None
     finally:
-        run.update(status=status, updated=runs.now())
+        try:
+            run.update(status=status, updated=runs.now())
+        finally:
+            run.release()
 
 
 def versions() -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM: finish the step, write a checkpoint, say how to resume."""
+"""Ctrl-C, SIGTERM and a closed terminal: finish the step, write a checkpoint, say how to resume."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -37,14 +38,25 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Catch SIGINT and SIGTERM within the block."""
+        """Catch SIGINT, SIGTERM and SIGHUP within the block.
+
+        Where signals cannot be caught (outside of the main thread) none are; a SIGHUP that is
+        ignored (`nohup`) stays so.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
 
         def catch(number: int, frame: FrameType | None) -> None:
             self.request(number)
             for caught, handler in previous.items():
                 signal.signal(caught, handler)
 
-        previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        wanted = [signal.SIGINT, signal.SIGTERM]
+        hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
+        if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+            wanted.append(hang_up)
+        previous = {number: signal.getsignal(number) for number in wanted}
         for number in previous:
             signal.signal(number, catch)
         try:

@@ -111,11 +111,6 @@ class Steps:
         for name, value in loss.metrics.items():
             window.add(name, value)
 
-    def uses_of(self, name: str) -> int:
-        """How many values of a series one step gives: more than one where an update repeats."""
-        repeats = [u.repeat for u in self.stage.updates if f"{u.name}_loss" == name]
-        return repeats[0] if repeats else 1
-
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Let the updates do what they do once an epoch."""
@@ -142,7 +137,11 @@ class Steps:
         return found
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what `tensors` gave."""
+        """Put back what `tensors` gave.
+
+        Raises:
+            RunError: If a tensor is missing, or has another shape or type.
+        """
         for name, optimizer in self._optimizers.items():
             optim.load_state_tensors(optimizer, under(tensors, f"optimizer/{name}/"))
         if self.ema is not None:

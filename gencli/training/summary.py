@@ -54,7 +54,7 @@ def plan_line(trainer: Trainer, precision: str, threads: int) -> str:
     where = str(trainer.device)
     by = f" with {counted(threads, 'thread')}" if where == "cpu" else ""
     there = trainer.run.checkpoints()  # of a run that is resumed
-    went = f" from step {int(there[-1].name[5:]):,}" if there else ""
+    went = f" from step {there[-1].step:,}" if there else ""
     return (
         f"plan: {', '.join(length)}{went}, {counted(trainer.batch_size, 'image')} a batch, "
         f"on {where} in {precision}{by}"

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from gencli.atomic import sweep
+from gencli.checkpoint import ANOTHER
 from gencli.data.load import ImageData
 from gencli.data.order import Order
 from gencli.data.store import ResidentStore
@@ -33,6 +36,7 @@ from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
 from gencli.training.steps import Steps, under
 from gencli.training.summary import spoken
+from gencli.training.tensors import check_names
 from gencli.training.validation import can_validate, validate
 
 CHECKPOINT_SECONDS = 30.0
@@ -98,6 +102,7 @@ class Trainer:
         self.state = State()
         self.window = Window()
         self.last_metrics: dict[str, float] = {}
+        self._told: set[str] = set()
         self.batch_size = min(settings.batch_size, len(self.train_store))
         self.budget = Budget(settings, self.stages, len(self.train_store), self.batch_size)
         self._last_checkpoint = self._last_shown = time.monotonic()
@@ -126,9 +131,9 @@ class Trainer:
             restored = None
         if self.window.tensors():
             self._write_metrics(partial=True)
+        self._save()  # before the last preview, which may fail or take long
         self._show()
-        self.preview.draw(state.step, self.steps.ema)
-        self._save()
+        self._draw(lambda: self.preview.draw(state.step, self.steps.ema))
         return state
 
     def _run_stage(self, index: int, restored: dict[str, Tensor] | None) -> None:
@@ -144,12 +149,15 @@ class Trainer:
             precision=self.precision, total=total,
         )  # fmt: skip
         if restored is not None:
-            steps.restore(restored)
+            if state.stage_step:
+                steps.restore(restored)
+                check_names(restored, steps.tensors())
             self.window = Window(under(restored, "window/"))
             checkpoint.set_random_state(under(restored, "random/"), self.device)
         ended = self.budget.spent(index, state.stage_step)
         while not ended:
             began = time.perf_counter()
+            self.window.step = state.step + 1
             state.images += steps.take(state.stage_step, self.window)
             epoch_ended = self._count(order.n_batches)
             ended = self.budget.spent(index, state.stage_step)
@@ -173,16 +181,27 @@ class Trainer:
 
     def _after_step(self, epoch_ended: bool) -> None:
         improved = epoch_ended and self._validate()
+        stopped = self.stop.requested
+        if stopped or self._is_checkpoint_due(epoch_ended, improved):
+            self._save()
+        if stopped:
+            raise self.stop.error(self.run)
         if epoch_ended:
             self._tell_epoch()
-            self.preview.epoch_ended(self.state.step, round(self.state.epoch), self.steps.ema)
-        if self._is_checkpoint_due(epoch_ended, improved):
-            self._save()
+            step, epoch, ema = self.state.step, round(self.state.epoch), self.steps.ema
+            self._draw(lambda: self.preview.epoch_ended(step, epoch, ema))
         if epoch_ended or time.monotonic() - self._last_shown > SHOW_SECONDS:
             self._show()
-        if self.stop.requested:
-            self._save()
-            raise self.stop.error(self.run)
+
+    def _draw(self, draw: Callable[[], None]) -> None:
+        """Draw a preview; one that fails, for whatever reason, is no reason to stop training."""
+        try:
+            draw()
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if reason not in self._told:
+                self._told.add(reason)
+                self.reporter.message(f"no preview: {reason}")
 
     def _show(self) -> None:
         state, pace, total = self.state, self.pace, self.budget.total_steps
@@ -223,14 +242,13 @@ class Trainer:
         self.log.write(row)
 
     def _check_finite(self) -> None:
-        bad = self.window.first_non_finite()
-        if bad is None:
-            return
-        name, back = bad
+        if (bad := self.window.first_non_finite()) is not None:
+            raise self._diverged(f"{bad[0]} is not finite at step {bad[1]}")
+
+    def _diverged(self, problem: str) -> DivergedError:
         there = self.run.checkpoints()
-        kept = f"; the checkpoint of step {int(there[-1].name[5:])} is kept" if there else ""
-        step = max(self.state.step - (back - 1) // self.steps.uses_of(name), 1)
-        raise DivergedError(f"{name} is not finite at step {step}{kept}.", CURE)
+        kept = f"; the checkpoint of step {there[-1].step} is kept" if there else ""
+        return DivergedError(f"{problem}{kept}.", CURE)
 
     def _validate(self) -> bool:
         """Validate the weights that would be used; returns whether they are the best so far."""
@@ -241,14 +259,12 @@ class Trainer:
             value = validate(self.model, self.val_store, self.settings.seed, 500)
         self.last_metrics["val_loss"] = value
         if not math.isfinite(value):
-            raise DivergedError(f"The validation loss is not finite at step {state.step}.", CURE)
+            raise self._diverged(f"The validation loss is not finite at step {state.step}")
         self.log.write({"step": state.step, "epoch": state.epoch, "val_loss": value})
         if state.best_value is not None and value >= state.best_value:
             return False
         state.best_step, state.best_value = state.step, value
         return True
-
-    # -- checkpoints -----------------------------------------------------------------------------
 
     def _is_checkpoint_due(self, epoch_ended: bool, improved: bool) -> bool:
         every = self.settings.checkpoint_every
@@ -259,27 +275,26 @@ class Trainer:
 
     def _save(self) -> None:
         self._check_finite()
+        ema = self.steps.ema
+        averages = ema.average.values() if ema is not None else ()
+        if not checkpoint.all_finite([*self.model.parameters(), *averages]):
+            raise self._diverged(f"A weight is not finite after step {self.state.step}")
         tensors = self.steps.tensors()
         tensors |= {f"random/{k}": t for k, t in checkpoint.random_state(self.device).items()}
         tensors |= {f"window/{name}": t for name, t in self.window.tensors().items()}
-        folder = self.run.path / "checkpoints"
-        checkpoint.save(folder, self.state.step, self.model.state_dict(), tensors, vars(self.state))
-        checkpoint.prune(folder, self.settings.keep, self.state.best_step)
+        state = {**vars(self.state), "ema": ema is not None}
+        folder = self.run.folder("checkpoints")
+        checkpoint.save(folder, self.state.step, self.model.state_dict(), tensors, state)
+        checkpoint.prune(self.run.checkpoints(), self.settings.keep, self.state.best_step)
         self._last_checkpoint = time.monotonic()
 
     def _load(self) -> dict[str, Tensor]:
         """Restore model and counters; the rest waits for its stage's optimizers."""
-        checkpoint.clean(self.run.path / "checkpoints")
+        sweep(self.run.folder("checkpoints"), older_than=0.0)  # no one else writes there
         latest = self.run.checkpoint("last")
-        state = self.run.state(latest)
-        try:
-            self.state = State(**{name: state[name] for name in vars(State())})
-        except KeyError as error:
-            raise RunError(
-                f"{latest} lacks {error} in state.json.",
-                "Remove this checkpoint and resume again.",
-            ) from None
-        checkpoint.restore(
-            self.model, checkpoint.load_tensors(latest / "model.safetensors"), latest
-        )
-        return checkpoint.load_tensors(latest / "trainer.safetensors")
+        state = State(**{name: latest.state[name] for name in vars(State())})
+        if state.stage >= len(self.stages) or state.stage_step > state.step:
+            raise RunError(f"{latest.path} is of another model.", ANOTHER)
+        self.model.load_state_dict(checkpoint.model_tensors(self.model, latest))
+        self.state = state
+        return checkpoint.trainer_tensors(self.model, latest)

@@ -54,7 +54,7 @@ def train(
     settings = resolve(values, training)
     resume = run is not None
     if run is None:
-        run = runs.create(spec.name, "glyphs", {"model": spec.name, "created": runs.now()})
+        run = runs.create(spec.name, "glyphs", record(spec, precision))
     trainer = Trainer(
         build(spec, data), data, settings, run, device=torch.device("cpu"), precision=precision,
         reporter=Silent(), stop=StopAfter(stop_after),
@@ -63,9 +63,15 @@ def train(
     return run
 
 
+def record(spec: ModelSpec, precision: str) -> dict[str, Any]:
+    about = {"model": spec.name, "created": runs.now(), "status": "done", "precision": precision}
+    data = {"name": "glyphs", "fingerprint": "small", "info": {}}
+    return about | {"config": {}, "settings": {}, "data": data}
+
+
 def contents(run: Run) -> dict[str, bytes]:
     last = run.checkpoint("last")
-    return {n: (last / n).read_bytes() for n in ("model.safetensors", "trainer.safetensors")}
+    return {n: (last.path / n).read_bytes() for n in ("model.safetensors", "trainer.safetensors")}
 
 
 def metrics(run: Run) -> list[dict[str, Any]]:
@@ -87,7 +93,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(spec: ModelSpec, data: Ima
         with pytest.raises(InterruptedRun):
             train(spec, data, steps=steps, lr_schedule="cosine", stop_after=stop)
         parted = runs.all_runs()[0]
-        assert parted.checkpoints()[-1].name == f"step-{stop:08d}"
+        assert parted.checkpoints()[-1].step == stop
         train(spec, data, steps=steps, lr_schedule="cosine", run=parted)
         assert contents(parted) == contents(whole)
         assert metrics(parted) == metrics(whole)

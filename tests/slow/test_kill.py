@@ -20,14 +20,13 @@ SMALL = ("--hidden", "64", "--latent-dim", "2", "--batch-size", "20", "--log-eve
 
 def whole_steps(run: Path) -> list[int]:
     """Steps of checkpoints under their final name; each must be readable."""
-    from gencli.training.checkpoint import load_tensors
+    from gencli.runs import Run
 
-    steps = []
-    for path in sorted((run / "checkpoints").glob("step-*")):
-        load_tensors(path / "model.safetensors")
-        load_tensors(path / "trainer.safetensors")
-        steps.append(json.loads((path / "state.json").read_text())["step"])
-    return steps
+    there = Run(run).checkpoints()
+    for checkpoint in there:
+        checkpoint.tensors("model.safetensors")
+        checkpoint.tensors("trainer.safetensors")
+    return [checkpoint.state["step"] for checkpoint in there]
 
 
 @pytest.mark.slow

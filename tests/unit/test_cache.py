@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gencli.data.cache import Stored, cached, digest, whole_file
+from gencli.atomic import whole_file
+from gencli.data.cache import Stored, cached, digest
 from gencli.errors import DataError
 
 

@@ -1,0 +1,55 @@
+"""Tensors from a file are checked before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from gencli.errors import RunError
+
+CURE = "It was written by another version or for other options; train again."
+
+
+def check(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], where: str) -> None:
+    """See that tensors have the names, shapes and types that they must have.
+
+    Args:
+        tensors: From a file.
+        like: What they must be like.
+        where: They come from, for the error.
+
+    Raises:
+        RunError: With the first name that differs.
+    """
+    for name in like:
+        if name not in tensors:
+            raise RunError(f"{where} lacks {name}.", CURE)
+    for name, tensor in tensors.items():
+        if name not in like:
+            raise RunError(f"{where} has {name}, which nothing is to have.", CURE)
+        wanted = like[name]
+        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+            raise RunError(
+                f"{where}: {name} is {_kind(tensor)}, and {_kind(wanted)} is needed.", CURE
+            )
+
+
+def check_names(saved: Iterable[str], used: Iterable[str]) -> None:
+    """See that a checkpoint of a training has nothing that was not put back.
+
+    Args:
+        saved: Names in trainer.safetensors.
+        used: Those of the steps' own tensors.
+
+    Raises:
+        RunError: With the first name too many.
+    """
+    for name in set(saved) - set(used):
+        if not name.startswith(("random/", "window/")):
+            raise RunError(f"The checkpoint has {name}, which nothing is to have.", CURE)
+
+
+def _kind(tensor: Tensor) -> str:
+    size = "x".join(map(str, tensor.shape)) or "one number"
+    return f"{size} {str(tensor.dtype).removeprefix('torch.')}"
