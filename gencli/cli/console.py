@@ -49,11 +49,15 @@ def emit_json(document: Any) -> None:
 
 def emit_table(table: RenderableType) -> None:
     """A table on stdout, for commands whose data are tables."""
+    end()
+    stdout().print(table)
+
+
+def stdout() -> Console:
+    """The rich console of stdout; wide where that is no terminal."""
     from rich.console import Console
 
-    end()
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False).print(table)
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 def stderr() -> Console:

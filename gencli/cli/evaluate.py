@@ -22,7 +22,7 @@ from gencli.cli.arguments import (
     Temperature,
     be_quiet,
 )
-from gencli.cli.opening import open_run, which
+from gencli.cli.opening import keep, open_run, which
 from gencli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -116,6 +116,10 @@ def evaluate(
         "weights": model.weights,
         "metrics": {key: metric.to_json() for key, metric in results.items()},
     }
+    asked: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "metrics": wanted}
+    asked |= {"n": n, "k": k, "samples": samples, "chains": chains, "temperatures": temperatures}
+    asked |= {"temperature": temperature, "steps": steps, "sampler": sampler, "guidance": guidance}
+    keep(model, document, asked)
     if json:
         console.emit_json(document)
     else:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gencli import registry, runs
-from gencli.cli import console, shell_completion
+from gencli import overview, registry, runs
+from gencli.cli import console, run_sheet, shell_completion
 from gencli.cli.arguments import Force, Json, Quiet, announce, be_quiet, target
 from gencli.config import describe_type, fields_of
 from gencli.data import catalogue
@@ -40,6 +40,9 @@ def info(
     document = _describe(subject)
     if json:
         console.emit_json(document)
+    elif "path" in document:
+        for line in run_sheet.lines(document):
+            console.emit(line)
     else:
         _show(document)
 
@@ -58,9 +61,7 @@ def _describe(subject: str) -> dict[str, Any]:
             f"{subject} is no model, data set or run.",
             f"Did you mean {near}?" if near else error.cure,
         ) from None
-    steps = [checkpoint.step for checkpoint in run.checkpoints()]
-    best = run.checkpoint().state["best_step"] if steps else None
-    return {"path": str(run.path), **run.record, "checkpoints": steps, "best_checkpoint": best}
+    return overview.describe(run)
 
 
 def _model(spec: registry.ModelSpec) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from gencli import registry, runs
+from gencli import evaluations, overview, registry, runs
 from gencli.cli import console
 from gencli.cli.arguments import Json, Quiet, be_quiet
 from gencli.data import catalogue
+from gencli.runs import Run
+from gencli.wording import readable_bytes, spoken
 
 
 def list_(
@@ -24,17 +27,52 @@ def list_(
     if json:
         console.emit_json(rows)
         return
-    from rich.table import Table
-
-    grid = Table(box=None, header_style="bold")
-    for name in rows[0] if rows else ():
-        grid.add_column(name, no_wrap=name in ("name", "model"))
-    for row in rows:
-        grid.add_row(*(_text(value) for value in row.values()))
+    if what == "runs":
+        rows = [_for_people(row) for row in rows]
     if rows:
-        console.emit_table(grid)
+        _print_table(rows)
     else:
         console.message("No runs yet. Make one: gencli train vae")
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    """As many of the columns as the terminal holds; what is not a terminal gets them all."""
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    def grid(columns: list[str]) -> Table:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in columns:
+            right = name in ("step", "value", "size", "trained")
+            table.add_column(
+                name, no_wrap=name not in ("summary", "paper"),
+                justify="right" if right else "left",
+            )  # fmt: skip
+        for row in rows:
+            table.add_row(*(_text(row[name]) for name in columns))
+        return table
+
+    columns = list(rows[0])
+    printer = console.stdout()
+    for name in ("", *_LEAST_WANTED):
+        if name in columns:
+            columns.remove(name)
+        table = grid(columns)
+        natural = Measurement.get(printer, printer.options.update(width=1000), table).maximum
+        if "summary" in columns or natural <= printer.width:  # summaries are broken at words
+            break
+    console.emit_table(table)
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, str]:
+    value = "-" if row["value"] is None else f"{row['value']:.4g}"
+    shown = {
+        "value": value,
+        "metric": row["metric"] or "-",
+        "trained": spoken(row["trained"]),
+        "size": readable_bytes(row["size"]),
+    }
+    return row | shown
 
 
 def _text(value: Any) -> str:
@@ -61,19 +99,25 @@ def _datasets() -> list[dict[str, Any]]:
     return [{key: getattr(entry, key) for key in shown} for entry in catalogue.DATASETS]
 
 
+_LEAST_WANTED = ("created", "data", "model", "size", "trained", "step")
+"""Columns of runs that go first where the terminal is narrow."""
+
+
 def _runs() -> list[dict[str, Any]]:
-    found = []
-    for run in runs.all_runs():
-        checkpoints = run.checkpoints()
-        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.record["created"]))
-        found.append(
-            {
-                "name": run.name,
-                "model": run.model,
-                "data": run.record["data"]["name"],
-                "status": run.status,
-                "step": checkpoints[-1].step if checkpoints else 0,
-                "created": created,
-            }
-        )
-    return found
+    return [_run(run) for run in runs.all_runs()]
+
+
+def _run(run: Run) -> dict[str, Any]:
+    state, figure = overview.state(run), evaluations.main_figure(run)
+    return {
+        "name": run.name,
+        "model": run.model,
+        "data": Path(str(run.record["data"]["name"])).name,
+        "status": run.status,
+        "step": max((checkpoint.step for checkpoint in run.checkpoints()), default=0),
+        "metric": figure[0] if figure else None,
+        "value": figure[1] if figure else None,
+        "trained": round(float(state.get("seconds", 0.0)), 1),
+        "size": overview.size(run.path),
+        "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.record["created"])),
+    }

@@ -1,10 +1,13 @@
-"""A command's run: torch is loaded, the model is found, and people are told which it is."""
+"""A command's run: it is opened, people are told which it is, and its evaluations stay with it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from gencli import evaluations
 from gencli.cli import console
+from gencli.errors import GencliError
 
 if TYPE_CHECKING:
     from gencli.loaded import LoadedModel
@@ -35,3 +38,20 @@ def which(model: LoadedModel) -> str:
     """Such as `vae: run vae-glyphs-0001, step 1,720, averaged weights`."""
     weights = "averaged" if model.weights == "ema" else "last"
     return f"{model.run.model}: run {model.run.name}, step {model.step:,}, {weights} weights"
+
+
+def keep(model: LoadedModel, document: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Keep an evaluation in its run; a run that cannot be written to is no reason to lose it.
+
+    Args:
+        model: That was evaluated.
+        document: What `evaluate --json` prints.
+        asked: The options of the command; those that are None are left out.
+    """
+    settings = {name: value for name, value in asked.items() if value is not None}
+    try:
+        where = evaluations.save(model.run, {**document, "step": model.step}, settings)
+    except GencliError as error:
+        console.message(f"not kept: {error.problem}")
+    else:
+        console.message(f"kept in {where}")

@@ -91,6 +91,7 @@ def start(
         | {"info": dataclasses.asdict(data.info), "n_train": len(data.train)},
         "settings": dataclasses.asdict(settings),
         "versions": versions(),
+        "parameters": sum(p.numel() for p in network.parameters()),
         "device": str(device),
         "precision": precision,
         "command": shlex.join(["gencli", *sys.argv[1:]]),

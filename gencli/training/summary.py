@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gencli.data.load import ImageData
+from gencli.wording import counted, readable, spoken
 
 if TYPE_CHECKING:
     from gencli.training.trainer import Trainer
@@ -86,31 +86,3 @@ def after(trainer: Trainer, seconds: float) -> list[str]:
 def figures(metrics: Mapping[str, float]) -> str:
     """Losses as `name value` pairs."""
     return ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
-
-
-def counted(n: int, noun: str) -> str:
-    """A number and its noun, such as `1 step` or `8,600 steps`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def readable(n: int) -> str:
-    """A count in three digits or so: 812, 1.1M, 24.3M."""
-    if n < 1000:
-        return str(n)
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if n >= size * 0.9995:
-            return f"{n / size:.3g}{letter}"
-    return f"{n / 1e3:.3g}k"
-
-
-def spoken(seconds: float) -> str:
-    """A duration in words: `4.2 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = math.floor(seconds + 0.5)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, second = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {second} s"
-    return f"{minutes // 60} h {minutes % 60} min"

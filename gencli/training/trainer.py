@@ -35,9 +35,9 @@ from gencli.training.reporter import Epoch, Reporter, Standing
 from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
 from gencli.training.steps import Steps, under
-from gencli.training.summary import spoken
 from gencli.training.tensors import check_names
 from gencli.training.validation import can_validate, validate
+from gencli.wording import spoken
 
 CHECKPOINT_SECONDS = 30.0
 """Without --checkpoint-every, an epoch's end writes one when the last is older than this."""

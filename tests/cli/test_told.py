@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gencli.training.summary import readable, spoken
+from gencli.wording import readable, spoken
 from tests.conftest import Gencli
 
 SMALL = ("--hidden", "32", "--latent-dim", "2", "--batch-size", "20", "--name", "flat")

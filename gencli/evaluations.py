@@ -1,0 +1,78 @@
+"""The evaluations of a run: every one stays, in <run>/evaluations/, as a JSON file. No torch here.
+
+A name is never used twice, so that two processes may evaluate one run at once.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gencli import __version__, guarded
+from gencli.atomic import write_json
+from gencli.errors import RunError
+from gencli.runs import Run, now
+
+FORMAT = 1
+
+MAIN = ("nll", "nll_estimate", "nll_bound", "fd_judge", "reconstruction")
+"""Which figure stands for a run in a list, the first that there is."""
+
+_FIELDS: dict[str, guarded.Kinds] = {
+    **dict.fromkeys(("data", "metrics", "settings"), dict),
+    "created": (int, float),
+}
+
+
+def save(run: Run, document: Mapping[str, Any], settings: Mapping[str, Any]) -> Path:
+    """Keep an evaluation with its run.
+
+    Args:
+        run: That was evaluated.
+        document: What `evaluate --json` prints, and the checkpoint's step.
+        settings: What was asked for.
+
+    Returns:
+        The file.
+
+    Raises:
+        GencliError: If the folder is a link, which leads out of the run, or cannot be written.
+    """
+    folder = run.folder("evaluations")
+    moment = now()
+    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(moment))}-{secrets.token_hex(4)}.json"
+    record = {"format": FORMAT, "gencli": __version__, "created": moment}
+    write_json(folder / name, {**record, **document, "settings": dict(settings)})
+    return folder / name
+
+
+def of(run: Run) -> list[dict[str, Any]]:
+    """The evaluations of a run, oldest first; files that cannot be read are left out."""
+    found = []
+    for path in guarded.entries(run.path / "evaluations"):
+        with suppress(RunError, AttributeError, KeyError, TypeError, ValueError):
+            record = guarded.read_json(path, "Remove it.")
+            guarded.check_fields(record, _FIELDS, path, "Remove it.")
+            values = [float(metric["value"]) for metric in record["metrics"].values()]
+            if record["format"] == FORMAT and values and 0 <= record["created"] < 1e11:
+                found.append((float(record["created"]), path.name, record))
+    return [record for *_, record in sorted(found, key=lambda row: row[:2])]
+
+
+def main_figure(run: Run) -> tuple[str, float] | None:
+    """Name and value of the figure that stands for a run: of the newest evaluation that has it.
+
+    Those on the run's own data count, those on the test split before those on the validation split.
+    """
+    own = str(run.record["data"]["name"])
+    there = [e for e in reversed(of(run)) if e["data"].get("name") == own]
+    for split in ("test", "val"):
+        for key in MAIN:
+            for evaluation in there:
+                if evaluation["data"].get("split") == split and key in evaluation["metrics"]:
+                    return key, float(evaluation["metrics"][key]["value"])
+    return None
