@@ -23,7 +23,6 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencli.config import Training, option
@@ -31,6 +30,7 @@ from gencli.data.spec import DataInfo
 from gencli.models.interface import Batch, Loss, Optimizer, Update
 from gencli.models.latent.base import LatentModel
 from gencli.models.likelihoods import discretized_logistic_log_prob, discretized_normal_log_prob
+from gencli.models.softplus import bernoulli_log_prob
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,11 @@ class VAE(LatentModel):
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Log p(x|z) in nats; z is (..., latent_dim), x broadcasts as (..., C, H, W)."""
-        out = self.to_pixels(self.decoder(z)).unflatten(-1, self.data.shape)
+        out = self.to_pixels(self.decoder(z))
         if self.likelihood == "bernoulli":
-            log_p = -F.binary_cross_entropy_with_logits(out, x.expand_as(out), reduction="none")
-        else:
-            log_p = _DISCRETISED[self.likelihood](x, out.float().sigmoid(), self.log_scale)
-        return log_p.sum((-3, -2, -1))
+            return bernoulli_log_prob(x.flatten(-3), out)
+        mean = out.float().sigmoid().unflatten(-1, self.data.shape)
+        return _DISCRETISED[self.likelihood](x, mean, self.log_scale).sum((-3, -2, -1))
 
     def loss(self, batch: Batch) -> Loss:
         """The negative ELBO, in nats per image, its KL term weighted by `beta` after warm-up."""
