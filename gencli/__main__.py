@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from gencli.cli.app import run
-
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run())
+    try:
+        from gencli.cli.app import run
+
+        code = run()
+    except KeyboardInterrupt:  # before the command line was there to say so
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

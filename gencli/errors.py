@@ -48,7 +48,7 @@ class DivergedError(GencliError):
 
 
 class InterruptedRun(GencliError):
-    """Training was stopped by Ctrl-C (130) or SIGTERM (143) after writing a checkpoint."""
+    """Training was stopped by Ctrl-C (130), SIGTERM (143) or a closed terminal (129)."""
 
     def __init__(self, problem: str, cure: str, exit_code: int) -> None:
         super().__init__(problem, cure)

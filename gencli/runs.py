@@ -21,22 +21,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gencli import guarded
+from gencli import guarded, record
 from gencli.atomic import write_json, writing
-from gencli.checkpoint import FORMAT, Checkpoint, check_format
+from gencli.checkpoint import FORMAT, Checkpoint
 from gencli.errors import RunError, UsageError
 from gencli.home import runs_dir
 from gencli.lock import FILE as LOCK_FILE
 from gencli.lock import Lock, holder, is_held
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_CURE = "`gencli list runs` shows the runs there are."
-_FIELDS: dict[str, guarded.Kinds] = {
-    **dict.fromkeys(("model", "status", "precision"), str),
-    **dict.fromkeys(("config", "data", "settings"), dict),
-    "created": (int, float),
-}
-_DATA_FIELDS: dict[str, guarded.Kinds] = {"name": str, "fingerprint": str, "info": dict}
 
 
 @dataclass(frozen=True)
@@ -56,17 +49,9 @@ class Run:
         """The contents of run.json as of the first look.
 
         Raises:
-            RunError: If the file is missing, is no JSON, has another format version, or lacks a
-                field.
+            RunError: If it cannot be read, or a field is missing or of another type.
         """
-        path = self.path / "run.json"
-        record = guarded.read_json(path, _CURE)
-        check_format(record, path)
-        guarded.check_fields(record, _FIELDS, path, "Train again.")
-        guarded.check_fields(record["data"], _DATA_FIELDS, path, "Train again.")
-        if not 0 <= record["created"] < 1e11:
-            raise RunError(f"{path}: created cannot be {record['created']}.", "Train again.")
-        return record
+        return record.read(self.path)
 
     @property
     def name(self) -> str:
@@ -97,8 +82,7 @@ class Run:
             RunError: If run.json cannot be read.
             GencliError: If it cannot be written.
         """
-        path = self.path / "run.json"
-        write_json(path, guarded.read_json(path, _CURE) | changes)
+        write_json(self.path / record.FILE, record.read(self.path) | changes)
         self.record.update(changes)
 
     def locked(self) -> Run:
@@ -181,13 +165,13 @@ class Run:
         return path
 
 
-def create(model: str, data: str, record: dict[str, Any], name: str | None = None) -> Run:
+def create(model: str, data: str, about: dict[str, Any], name: str | None = None) -> Run:
     """Make a run's directory with its run.json; the run is locked.
 
     Args:
         model: Its name.
         data: The data set's name or path.
-        record: The rest of run.json.
+        about: The rest of run.json.
         name: Of the run; None makes one up. That of a run which is not training and never wrote a
             checkpoint may be taken over.
 
@@ -208,7 +192,7 @@ def create(model: str, data: str, record: dict[str, Any], name: str | None = Non
         run = _first_free(home, stem) if name is None else _named(home / name, model)
         for folder in ("checkpoints", "samples"):
             run.folder(folder)
-        write_json(run.path / "run.json", {"format": FORMAT, "name": run.name, **record})
+        write_json(run.path / record.FILE, {"format": FORMAT, "name": run.name, **about})
     return run
 
 
@@ -222,7 +206,7 @@ def _named(path: Path, model: str) -> Run:
     )
     if path.is_symlink():
         raise taken
-    known = {"run.json", LOCK_FILE, "metrics.jsonl", "samples", "checkpoints"}
+    known = {record.FILE, LOCK_FILE, "metrics.jsonl", "samples", "checkpoints"}
     there = {entry.name for entry in guarded.entries(path) if not entry.name.startswith(".")}
     if not there <= known or Run(path).checkpoints():
         raise taken

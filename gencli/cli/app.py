@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from gencli.cli.info import info
 from gencli.cli.interpolate import interpolate
 from gencli.cli.list import list_
 from gencli.cli.sample import sample
+from gencli.cli.streams import lasting
 from gencli.cli.train import ModelGroup
 from gencli.errors import GencliError, UsageError
 
@@ -86,8 +86,13 @@ def run(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 run-time failure, 2 usage, 3 data or network, 4 run or checkpoint,
-        5 diverged, 130 Ctrl-C, 143 SIGTERM.
+        5 diverged, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
     """
+    with lasting():
+        return _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         return app(arguments, prog_name="gencli", standalone_mode=False) or 0
     except GencliError as failure:
@@ -98,9 +103,6 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         console.error(GencliError("Stopped.", "Run the command again to start over."))
         return 130
-    except BrokenPipeError:  # the reader of stdout has gone: nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as failure:
         problem = f"{failure.strerror or failure}: {failure.filename or 'input or output'}."
         console.error(GencliError(problem, "Check the path, its permissions and the free space."))

@@ -14,6 +14,7 @@ import torch
 
 import gencli
 from gencli import registry, runs
+from gencli.config import fields_of, parse_value
 from gencli.data import load as data_load
 from gencli.data.load import ImageData
 from gencli.device import choose_device, choose_precision
@@ -140,10 +141,7 @@ def resume(
                 f"--{name.replace('_', '-')} cannot change when a run is resumed.",
                 "Leave it out, or start a new run.",
             )
-    try:
-        settings = Settings(**run.record["settings"])
-    except TypeError as error:
-        raise RunError(f"{run.path}/run.json: settings: {error}.", "Train again.") from None
+    settings = _recorded(run)
     if "steps" in changes or "epochs" in changes:
         settings = dataclasses.replace(settings, steps=None, epochs=None)
         if settings.lr_schedule == "cosine":
@@ -152,22 +150,39 @@ def resume(
     device = choose_device(settings.device)
     precision = run.record["precision"]
     run = run.locked()
-    begun = bool(run.checkpoints())
-    if not begun:
-        reporter.message(f"{run.name} has no checkpoint: its training begins again.")
-    data = load_data(settings, progress)
-    if data.fingerprint != run.record["data"]["fingerprint"]:
-        raise DataError(
-            f"{settings.data} is not what {run.name} was trained on any more.",
-            "Put the old files back, or start a new run.",
+    try:
+        begun = bool(run.checkpoints())
+        if not begun:
+            reporter.message(f"{run.name} has no checkpoint: its training begins again.")
+        data = load_data(settings, progress)
+        if data.fingerprint != run.record["data"]["fingerprint"]:
+            raise DataError(
+                f"{settings.data} is not what {run.name} was trained on any more.",
+                "Put the old files back, or start a new run.",
+            )
+        torch.manual_seed(mix_seed(settings.seed, 0))
+        network = build_model(run.model, run.record["config"], run.record["data"]["info"])
+        run.update(settings=dataclasses.asdict(settings), status="running")
+        return _fit(
+            run, network, data, settings,
+            device=device, precision=precision, reporter=reporter, resume=begun,
+        )  # fmt: skip
+    except BaseException:
+        run.release()
+        raise
+
+
+def _recorded(run: Run) -> Settings:
+    known = {field.name: field for field in fields_of(Settings)}
+    try:
+        return Settings(
+            **{
+                name: None if value is None else parse_value(known[name], value)
+                for name, value in run.record["settings"].items()
+            }
         )
-    torch.manual_seed(mix_seed(settings.seed, 0))
-    network = build_model(run.model, run.record["config"], run.record["data"]["info"])
-    run.update(settings=dataclasses.asdict(settings), status="running")
-    return _fit(
-        run, network, data, settings,
-        device=device, precision=precision, reporter=reporter, resume=begun,
-    )  # fmt: skip
+    except (KeyError, TypeError, UsageError) as error:
+        raise RunError(f"{run.path}/run.json: settings: {error}.", "Train again.") from None
 
 
 def _fit(
@@ -197,9 +212,18 @@ def _fit(
         for line in summary.after(trainer, time.monotonic() - began):
             reporter.message(line)
         return run, trainer, state
-    except (InterruptedRun, KeyboardInterrupt):
+    except InterruptedRun:
         status = "interrupted"
         raise
+    except KeyboardInterrupt:  # the second Ctrl-C
+        status = "interrupted"
+        there = run.checkpoints()
+        kept = f"the checkpoint of step {there[-1].step}" if there else "no checkpoint"
+        raise InterruptedRun(
+            f"Stopped at once; {run.name} has {kept}.",
+            f"Continue with: gencli train {run.model} --resume {run.name}",
+            130,
+        ) from None
     except DivergedError:
         status = "diverged"
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def train(
     settings = resolve(values, training)
     resume = run is not None
     if run is None:
-        run = runs.create(spec.name, "glyphs", record(spec, precision))
+        run = runs.create(spec.name, "glyphs", record(spec, data, precision))
     trainer = Trainer(
         build(spec, data), data, settings, run, device=torch.device("cpu"), precision=precision,
         reporter=Silent(), stop=StopAfter(stop_after),
@@ -63,10 +64,10 @@ def train(
     return run
 
 
-def record(spec: ModelSpec, precision: str) -> dict[str, Any]:
+def record(spec: ModelSpec, data: ImageData, precision: str) -> dict[str, Any]:
     about = {"model": spec.name, "created": runs.now(), "status": "done", "precision": precision}
-    data = {"name": "glyphs", "fingerprint": "small", "info": {}}
-    return about | {"config": {}, "settings": {}, "data": data}
+    source = {"name": "glyphs", "fingerprint": "small", "info": asdict(data.info)}
+    return about | {"config": {}, "settings": {}, "data": source}
 
 
 def contents(run: Run) -> dict[str, bytes]:

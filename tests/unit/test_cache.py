@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -174,3 +175,20 @@ def test_unwritable_cache_is_an_error(tmp_path: Path) -> None:
 def test_digest_tells_values_apart() -> None:
     assert digest(1, "a") == digest(1, "a")
     assert len({digest(1), digest("1"), digest([1]), digest(1, None), digest()}) == 5
+
+
+def test_a_flipped_bit_is_noticed_and_mended(tmp_path: Path) -> None:
+    whole = cached(tmp_path, "k", some)
+    before = {split: images.copy() for split, images in whole.images.items()}
+    (entry,) = tmp_path.iterdir()
+    rng = random.Random(0)
+    for path in sorted(entry.iterdir()):
+        for _ in range(20):
+            content = bytearray(path.read_bytes())
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+            path.write_bytes(content)
+            built = []
+            again = cached(tmp_path, "k", lambda built=built: built.append(1) or some())
+            assert built, path
+            assert all((again.images[split] == before[split]).all() for split in before)
+            assert again.fingerprint == whole.fingerprint
