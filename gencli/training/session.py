@@ -175,12 +175,11 @@ def resume(
 def _recorded(run: Run) -> Settings:
     known = {field.name: field for field in fields_of(Settings)}
     try:
-        return Settings(
-            **{
-                name: None if value is None else parse_value(known[name], value)
-                for name, value in run.record["settings"].items()
-            }
-        )
+        values: dict[str, Any] = {
+            name: None if value is None else parse_value(known[name], value)
+            for name, value in run.record["settings"].items()
+        }
+        return Settings(**values)
     except (KeyError, TypeError, UsageError) as error:
         raise RunError(f"{run.path}/run.json: settings: {error}.", "Train again.") from None
 
