@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
+from gencli.models.softplus import bernoulli_log_prob
 
 LikelihoodName = Literal["auto", "softmax", "logistic", "gaussian"]
 
@@ -251,6 +252,13 @@ def likelihood_for(
     if name == "softmax":
         return Categorical()
     return Mixture("gaussian" if name == "gaussian" else "logistic", n_components)
+
+
+def log_prob_sum(likelihood: Likelihood, params: Tensor, x: Tensor) -> Tensor:
+    """Log-probability of whole images, in nats: params (..., D, n_params), x (..., D) -> (...)."""
+    if isinstance(likelihood, Bernoulli):
+        return bernoulli_log_prob(x, params.squeeze(-1))
+    return likelihood.log_prob(params, x).sum(-1)
 
 
 def _gradient(likelihood: Likelihood, params: Tensor, x: Tensor) -> Tensor:

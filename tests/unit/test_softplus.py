@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gencli.models.likelihoods import Bernoulli, Categorical, log_prob_sum
 from gencli.models.softplus import GROUP, bernoulli_log_prob, sum_softplus
 
 WIDTHS = (1, 7, GROUP, GROUP + 1, 784, 3 * GROUP)
@@ -66,3 +67,13 @@ def test_what_is_not_finite_stays_so() -> None:
     a = torch.full((1, 300), torch.nan)
     assert sum_softplus(a).isnan().all()
     assert bernoulli_log_prob(torch.ones(1, 300), a).isnan().all()
+
+
+def test_whole_images_of_binary_and_of_grey_pixels() -> None:
+    x = torch.rand(4, 784, generator=torch.Generator().manual_seed(4)).round()
+    generator = torch.Generator().manual_seed(5)
+    for likelihood in (Bernoulli(), Categorical(4)):
+        params = torch.randn(4, 784, likelihood.n_params, generator=generator)
+        torch.testing.assert_close(
+            log_prob_sum(likelihood, params, x), likelihood.log_prob(params, x).sum(1)
+        )

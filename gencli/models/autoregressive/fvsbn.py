@@ -30,7 +30,7 @@ from gencli.models.autoregressive.ancestral import Conditional, linear_condition
 from gencli.models.autoregressive.base import AutoregressiveModel
 from gencli.models.autoregressive.raster import to_raster
 from gencli.models.interface import Batch, Loss, Optimizer, Update
-from gencli.models.likelihoods import likelihood_for
+from gencli.models.likelihoods import likelihood_for, log_prob_sum
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class FVSBN(AutoregressiveModel):
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
         pixels = to_raster(x)
-        return self.likelihood.log_prob(self.parameters_of(pixels), pixels).sum(1)
+        return log_prob_sum(self.likelihood, self.parameters_of(pixels), pixels)
 
     def loss(self, batch: Batch) -> Loss:
         """-log p(x), and the penalties on the weights."""

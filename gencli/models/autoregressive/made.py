@@ -39,7 +39,7 @@ from gencli.models.autoregressive.base import AutoregressiveModel
 from gencli.models.autoregressive.masked import draw_degrees, masked_linear
 from gencli.models.autoregressive.raster import to_raster
 from gencli.models.interface import Batch, Loss, Optimizer, Update
-from gencli.models.likelihoods import likelihood_for
+from gencli.models.likelihoods import likelihood_for, log_prob_sum
 from gencli.random import ImageGenerator
 
 
@@ -115,7 +115,7 @@ class MADE(AutoregressiveModel):
 
     def _log_prob(self, x: Tensor, mask: int) -> Tensor:
         pixels = to_raster(x)
-        return self.likelihood.log_prob(self.parameters_of(pixels, mask), pixels).sum(1)
+        return log_prob_sum(self.likelihood, self.parameters_of(pixels, mask), pixels)
 
     def loss(self, batch: Batch) -> Loss:
         """-log p(x) under one mask, chosen at random: a bound on that of the mixture."""

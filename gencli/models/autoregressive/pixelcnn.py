@@ -33,7 +33,7 @@ from gencli.models.autoregressive.pixelcnn_cache import gated_rows, residual_row
 from gencli.models.autoregressive.pixelcnn_networks import GatedStacks, ResidualStack
 from gencli.models.autoregressive.raster import from_raster, to_raster
 from gencli.models.interface import Batch, Loss, Optimizer, Update
-from gencli.models.likelihoods import likelihood_for
+from gencli.models.likelihoods import likelihood_for, log_prob_sum
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class PixelCNN(AutoregressiveModel):
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
         pixels = to_raster(x)
-        return self.likelihood.log_prob(self.parameters_of(pixels), pixels).sum(1)
+        return log_prob_sum(self.likelihood, self.parameters_of(pixels), pixels)
 
     def loss(self, batch: Batch) -> Loss:
         """-log p(x)."""

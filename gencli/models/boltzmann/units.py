@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from gencli.models.boltzmann.ais import ais
 from gencli.models.boltzmann.gibbs import bernoulli, gibbs, uniform_like
+from gencli.models.softplus import sum_softplus
 
 
 class _KnownLinear(torch.autograd.Function):
@@ -157,7 +158,7 @@ class Harmonium(nn.Module):
         """The log of exp(-e(v, field)) summed, or integrated, over v."""
         if self.gaussian:
             return self.n_visible * (self.log_sigma + 0.5 * math.log(2 * math.pi))
-        return F.softplus(field).sum(-1)
+        return sum_softplus(field)
 
     def settle(self, n: int, uniform: Callable[[int], Tensor], steps: int) -> Tensor:
         """Hidden units (n, n_hidden) after `steps` rounds of Gibbs sampling from the base rates.
@@ -200,7 +201,8 @@ class Harmonium(nn.Module):
             beta = 1 - (1 - t) ** 2
             x = beta * up(v)
             base, own = self.visible_energy(v, self.base), self.visible_energy(v, self.b)
-            return (F.softplus(x) - self.l * x).sum(1) - (1 - beta) * base - beta * own
+            hidden = sum_softplus(x) - self.l * x.sum(1)
+            return hidden - (1 - beta) * base - beta * own
 
         def transition(v: Tensor, t: float) -> Tensor:
             beta = 1 - (1 - t) ** 2
