@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+from gencli import threads
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
+        threads.wait_asleep(os.environ)  # before torch is imported
         from gencli.cli.app import run
 
         code = run()

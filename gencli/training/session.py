@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 import gencli
-from gencli import registry, runs
+from gencli import registry, runs, threads
 from gencli.config import fields_of, parse_value
 from gencli.data import load as data_load
 from gencli.data.load import ImageData
@@ -78,6 +78,7 @@ def start(
     values = dataclasses.asdict(config_class(**config))
     settings = resolve(given, training)
     device = choose_device(settings.device)
+    n_threads = threads.use(settings.threads, training.threads)
     precision = choose_precision(settings.precision, device, model_allows=spec.load().bf16)
     data = load_data(settings, progress)
     for note in data.notes:
@@ -95,6 +96,7 @@ def start(
         "parameters": sum(p.numel() for p in network.parameters()),
         "device": str(device),
         "precision": precision,
+        "threads": n_threads,
         "command": shlex.join(["gencli", *sys.argv[1:]]),
         "created": runs.now(),
         "status": "running",
@@ -149,6 +151,11 @@ def resume(
     settings = dataclasses.replace(settings, **changes)
     device = choose_device(settings.device)
     precision = run.record["precision"]
+    recorded = run.record.get("threads")
+    n_threads = threads.use(settings.threads, recorded if isinstance(recorded, int) else None)
+    if device.type == "cpu" and n_threads != recorded:
+        told = f"{recorded} before and {n_threads} now"
+        reporter.message(f"threads: {told}; results may differ in the last bits")
     run = run.locked()
     try:
         begun = bool(run.checkpoints())
@@ -162,7 +169,7 @@ def resume(
             )
         torch.manual_seed(mix_seed(settings.seed, 0))
         network = build_model(run.model, run.record["config"], run.record["data"]["info"])
-        run.update(settings=dataclasses.asdict(settings), status="running")
+        run.update(settings=dataclasses.asdict(settings), threads=n_threads, status="running")
         return _fit(
             run, network, data, settings,
             device=device, precision=precision, reporter=reporter, resume=begun,

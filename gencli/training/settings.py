@@ -46,6 +46,9 @@ class Settings:
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto", "auto is bf16 where the hardware has it and the model allows it."
     )
+    threads: int | None = option(
+        None, "Threads on the CPU: what the model does best with unless given.", min=1, max=1024
+    )
     compile: bool = option(False, "Compile the networks with torch.compile.")
     sample_every: int | None = option(
         None, "Epochs between previews: as time allows unless given; 0 draws none.", min=0
@@ -58,7 +61,7 @@ class Settings:
 
 
 MAY_CHANGE = {
-    *("epochs", "steps", "max_time", "device", "compile"),
+    *("epochs", "steps", "max_time", "device", "threads", "compile"),
     *("sample_every", "checkpoint_every", "log_every", "keep"),
 }
 """Settings that may be given anew when a run is resumed."""
@@ -92,7 +95,7 @@ def resolve(given: Mapping[str, Any], training: Training) -> Settings:
         )
     if given.get("max_time") is not None:
         parse_duration(given["max_time"])
-    defaults = vars(training).copy()
+    defaults = {k: v for k, v in vars(training).items() if k != "threads"}  # a hint, no setting
     if timed:
         defaults["lr_schedule"] = "constant"
     if timed or "steps" in given:
