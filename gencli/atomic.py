@@ -127,12 +127,17 @@ def to_json(document: Any) -> bytes:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder, under another name first: half of one is never taken for whole."""
+    """Remove a folder, under another name first: half of one is never taken for whole.
+
+    Raises:
+        GencliError: If the operating system refuses.
+    """
     grave = _temporary(folder)
-    try:
-        folder.rename(grave)
-    except FileNotFoundError:
-        return  # not there, or another process was faster
+    with writing(folder, cure=CURE):
+        try:
+            folder.rename(grave)
+        except FileNotFoundError:
+            return  # not there, or another process was faster
     shutil.rmtree(grave, ignore_errors=True)
 
 

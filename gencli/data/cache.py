@@ -131,10 +131,10 @@ def _read(folder: Path) -> Stored:
 
 
 def _checksum(path: Path) -> int:
-    with path.open("rb") as file:
-        value = 0
-        while piece := file.read(1 << 20):
-            value = zlib.crc32(piece, value)
+    value, piece = 0, memoryview(bytearray(1 << 18))  # which stays in the processor's cache
+    with path.open("rb", buffering=0) as file:
+        while n := file.readinto(piece):
+            value = zlib.crc32(piece[:n], value)
     return value
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from gencli.atomic import discard, whole_folder, write_json
 from gencli.checkpoint import ANOTHER, FORMAT, Checkpoint, sealed
@@ -77,13 +77,24 @@ def prune(checkpoints: Sequence[Checkpoint], keep: int, best_step: int | None) -
 
 
 @torch.no_grad()
-def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every number of floating-point tensors on one device is finite."""
+def is_sound(model: nn.Module, averages: Iterable[Tensor]) -> bool:
+    """Whether a model may be saved: its parameters and their averages are finite, no buffer is NaN.
+
+    A buffer may have infinities where that is its meaning, as in a mask.
+    """
+    weights = _largest([*model.parameters(), *averages])
+    saved = model.state_dict(keep_vars=True).values()
+    buffers = _largest(t for t in saved if not isinstance(t, nn.Parameter))
+    return bool(weights.isfinite().all() & ~buffers.isnan().any())
+
+
+def _largest(tensors: Iterable[Tensor]) -> Tensor:
+    """The largest size in each floating-point tensor; of a NaN it is NaN."""
     floating = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
     if not floating:
-        return True
-    largest = torch._foreach_norm(floating, float("inf"))  # of a NaN it is NaN
-    return bool(torch.stack([t.float() for t in largest]).isfinite().all())
+        return torch.zeros(0)
+    norms = torch._foreach_norm(floating, float("inf"))
+    return torch.stack([norm.float() for norm in norms]).cpu()
 
 
 def load_model(model: GenerativeModel, checkpoint: Checkpoint, *, ema: bool = True) -> str:

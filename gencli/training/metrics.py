@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from gencli import guarded
-from gencli.atomic import whole_file
+from gencli.atomic import CURE, whole_file, writing
+from gencli.checkpoint import ANOTHER
 from gencli.errors import RunError
 
 
@@ -34,7 +35,7 @@ class Window:
         self._steps: dict[str, list[int]] = {}
         for name, t in (tensors or {}).items():
             if t.dim() != 1 or t.dtype != torch.float32 or not t.isfinite().all():
-                raise RunError(f"The checkpoint's window/{name} is no series of losses.", _CURE)
+                raise RunError(f"The checkpoint's window/{name} is no series of losses.", ANOTHER)
             self._values[name] = list(t.unbind())
             self._steps[name] = [0] * len(t)
 
@@ -94,8 +95,13 @@ class MetricsLog:
                 file.write("".join(kept).encode())
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one line."""
-        with guarded.appending(self._path) as file:
+        """Append one line.
+
+        Raises:
+            RunError: If the file is a link or no regular file.
+            GencliError: If it cannot be written.
+        """
+        with writing(self._path, cure=CURE), guarded.appending(self._path) as file:
             file.write((json.dumps(row) + "\n").encode())
 
 
@@ -109,6 +115,3 @@ def _belongs(line: str, step: int) -> bool:
         return False
     at = row.get("step")
     return type(at) is int and at <= step and not row.get("partial")
-
-
-_CURE = "Use another checkpoint, or train again."

@@ -241,6 +241,9 @@ def _fit(
     finally:
         try:
             run.update(status=status, updated=runs.now())
+        except GencliError:
+            if status == "done":  # otherwise what ended the training is of more use
+                raise
         finally:
             run.release()
 

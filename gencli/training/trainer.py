@@ -275,22 +275,22 @@ class Trainer:
 
     def _save(self) -> None:
         self._check_finite()
-        ema = self.steps.ema
-        averages = ema.average.values() if ema is not None else ()
-        if not checkpoint.all_finite([*self.model.parameters(), *averages]):
+        averages = self.steps.ema.average.values() if self.steps.ema is not None else ()
+        if not checkpoint.is_sound(self.model, averages):  # it is to replace no other
             raise self._diverged(f"A weight is not finite after step {self.state.step}")
         tensors = self.steps.tensors()
         tensors |= {f"random/{k}": t for k, t in checkpoint.random_state(self.device).items()}
         tensors |= {f"window/{name}": t for name, t in self.window.tensors().items()}
-        state = {**vars(self.state), "ema": ema is not None}
-        folder = self.run.folder("checkpoints")
-        checkpoint.save(folder, self.state.step, self.model.state_dict(), tensors, state)
+        state = {**vars(self.state), "ema": self.steps.ema is not None}
+        where = self.run.folder("checkpoints")
+        checkpoint.save(where, self.state.step, self.model.state_dict(), tensors, state)
         checkpoint.prune(self.run.checkpoints(), self.settings.keep, self.state.best_step)
         self._last_checkpoint = time.monotonic()
 
     def _load(self) -> dict[str, Tensor]:
         """Restore model and counters; the rest waits for its stage's optimizers."""
-        sweep(self.run.folder("checkpoints"), older_than=0.0)  # no one else writes there
+        sweep(self.run.path, older_than=0.0)  # no one else writes there
+        sweep(self.run.folder("checkpoints"), older_than=0.0)
         latest = self.run.checkpoint("last")
         state = State(**{name: latest.state[name] for name in vars(State())})
         if state.stage >= len(self.stages) or state.stage_step > state.step:

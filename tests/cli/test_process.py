@@ -196,3 +196,14 @@ def test_a_fallback_is_never_silent(gencli: Gencli, command: list[str]):
     rewrite(run, model=lambda ts: {k: t.char() for k, t in ts.items()})
     refused = gencli("sample", "averaged", "--n", "1", "--raw", expect=4)
     assert "int8" in refused.stderr
+
+
+def test_a_reader_of_a_picture_that_leaves(gencli: Gencli, command: list[str]):
+    gencli(*command[3:], "--name", "shown", "--steps", "1", "-q")
+    sample = [sys.executable, "-m", "gencli", "sample", "shown", "--n", "4000", "--out", "-"]
+    done = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$@" | head -c 4', "x", *sample],
+        env=gencli.environment, capture_output=True, timeout=100,
+    )  # fmt: skip
+    assert done.stdout == b"\x89PNG"
+    assert done.returncode == 0, done.stderr

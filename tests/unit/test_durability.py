@@ -19,6 +19,7 @@ from gencli import loaded, runs
 from gencli.atomic import replacing, sweep, whole_file, whole_folder, write_json
 from gencli.errors import DivergedError, GencliError, RunError, UsageError
 from gencli.runs import Run
+from gencli.training.checkpoint import is_sound
 from gencli.training.metrics import MetricsLog
 
 from .small_run import copy_of, rewrite, small_run, trainer_of
@@ -518,3 +519,32 @@ def test_a_missing_samples_folder_is_made(home: Path):
     (trainer.run.path / "samples").rmdir()
     trainer.fit()
     assert list((trainer.run.path / "samples").glob("*.png"))
+
+
+def test_a_nan_in_a_buffer_is_not_saved_and_an_infinity_is(home: Path):
+    trainer = trainer_of(steps=1)
+    trainer.model.register_buffer("mask", torch.tensor([float("-inf"), 0.0]))
+    trainer.fit()
+    assert trainer.run.checkpoint().step == 1
+    trainer.model.mask[1] = float("nan")
+    assert not is_sound(trainer.model, [])
+
+
+def test_a_full_disk_is_our_error_and_the_last_checkpoint_stays(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trainer = trainer_of(steps=4, checkpoint_every=2)
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if "step-00000004" in str(path):
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(GencliError, match="No space left"):
+        trainer.fit()
+    assert trainer.run.checkpoint().step == 3  # the best, of the first epoch
+    assert {p.name for p in (trainer.run.path / "checkpoints").iterdir()} == {
+        "step-00000002", "step-00000003",
+    }  # fmt: skip
