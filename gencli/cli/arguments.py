@@ -53,6 +53,9 @@ Guidance = Annotated[
         rich_help_panel=SOME_MODELS,
     ),
 ]
+Caption = Annotated[
+    bool, typer.Option("--caption", help="Write run, step and seed under the picture.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Nothing on stderr but errors.")]
 

@@ -9,6 +9,7 @@ import typer
 
 from gencli.cli import console
 from gencli.cli.arguments import (
+    Caption,
     Checkpoint,
     Device,
     Force,
@@ -21,6 +22,7 @@ from gencli.cli.arguments import (
     be_quiet,
     target,
 )
+from gencli.cli.opening import caption as caption_of
 from gencli.cli.opening import open_run
 from gencli.errors import UsageError
 
@@ -49,6 +51,7 @@ def interpolate(
     raw: Raw = False,
     device: Device = "auto",
     force: Force = False,
+    caption: Caption = False,
     quiet: Quiet = False,
 ) -> None:
     """Walk the latent space; prints the path written."""
@@ -61,9 +64,12 @@ def interpolate(
     import torch
 
     from gencli.models.latent.paths import manifold_grid, path
+    from gencli.viz.caption import captioned
     from gencli.viz.grid import make_grid, write_png
 
     model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
+    drawn = start is None and grid is None  # otherwise nothing is random
+    text = caption_of(model, seed if drawn else None) if caption else ""
     model.latent()
     if grid is not None:
         if (dims := model.sample_latent(1).flatten(1).shape[1]) != 2:
@@ -72,7 +78,8 @@ def interpolate(
                 f"Train one: gencli train {model.run.model} --latent-dim 2",
             )
         where = target(out, force, model.run, "manifold", ".png")
-        write_png(make_grid(model.decode(manifold_grid(grid)), columns=grid, padding=0), where)
+        sheet = make_grid(model.decode(manifold_grid(grid)), columns=grid, padding=0)
+        write_png(captioned(sheet, text), where)
         announce(where)
         return
     if start is not None and end is not None:
@@ -84,20 +91,23 @@ def interpolate(
         ends = [z[:rows], z[rows:]]
     where = target(out, force, model.run, "interpolate", f".{format}")
     if format == "gif":
-        _animate(model, ends, steps, kind, where)
+        _animate(model, ends, steps, kind, where, text)
     else:
         z = path(ends[0], ends[1], steps, kind)  # (rows, steps, ...)
         images = torch.cat([model.decode(row) for row in z])
-        write_png(make_grid(images, columns=steps), where)
+        write_png(captioned(make_grid(images, columns=steps), text), where)
     announce(where)
 
 
-def _animate(model: Any, ends: list[Any], steps: int, kind: Any, where: Path | Any) -> None:
+def _animate(
+    model: Any, ends: list[Any], steps: int, kind: Any, where: Path | Any, text: str
+) -> None:
     """All rows at once, there and back again."""
     from gencli.models.latent.paths import path
     from gencli.viz.animation import write_gif
+    from gencli.viz.caption import captioned
     from gencli.viz.grid import make_grid
 
     z = path(ends[0], ends[1], max(steps, 24), kind)
-    frames = [make_grid(model.decode(z[:, i])) for i in range(z.shape[1])]
+    frames = [captioned(make_grid(model.decode(z[:, i])), text) for i in range(z.shape[1])]
     write_gif([*frames, *frames[-2:0:-1]], where)

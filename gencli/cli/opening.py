@@ -40,6 +40,12 @@ def which(model: LoadedModel) -> str:
     return f"{model.run.model}: run {model.run.name}, step {model.step:,}, {weights} weights"
 
 
+def caption(model: LoadedModel, seed: int | None) -> str:
+    """What `--caption` writes under a picture, such as `vae-glyphs-0001, step 1720, seed 0`."""
+    drawn = f", seed {seed}" if seed is not None else ""
+    return f"{model.run.name}, step {model.step}{drawn}"
+
+
 def keep(model: LoadedModel, document: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Keep an evaluation in its run; a run that cannot be written to is no reason to lose it.
 

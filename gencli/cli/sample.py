@@ -11,6 +11,7 @@ from gencli.cli import console
 from gencli.cli.arguments import (
     SOME_MODELS,
     BatchSize,
+    Caption,
     Checkpoint,
     Device,
     Force,
@@ -27,6 +28,7 @@ from gencli.cli.arguments import (
     be_quiet,
     target,
 )
+from gencli.cli.opening import caption as caption_of
 from gencli.cli.opening import open_run
 from gencli.errors import UsageError
 
@@ -45,6 +47,7 @@ def sample(
     batch_size: BatchSize = None,
     device: Device = "auto",
     force: Force = False,
+    caption: Caption = False,
     preview: Annotated[bool, typer.Option("--preview", help="Show a few in the terminal.")] = False,
     label: Annotated[
         int | None,
@@ -74,34 +77,41 @@ def sample(
     Image i depends on the seed and i alone.
     """
     be_quiet(quiet)
+    if caption and format in ("png", "npz"):
+        raise UsageError(
+            f"--format {format} has no room for a caption.", "Use --format grid or gif."
+        )
     model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
     options = model.given_options(
         temperature=temperature, steps=steps, sampler=sampler, guidance=guidance
     )
+    text = caption_of(model, seed) if caption else ""
     if complete is not None:
         from gencli.cli.completion_sheet import completion_sheet
 
         picture = completion_sheet(model, complete, keep, seed=seed, options=options)
         where = target(out, force, model.run, "completion", ".png")
+        from gencli.viz.caption import captioned
         from gencli.viz.grid import write_png
 
-        write_png(picture, where)
+        write_png(captioned(picture, text), where)
         announce(where)
         return
     suffix = {"grid": ".png", "png": "" if n > 1 else ".png", "npz": ".npz", "gif": ".gif"}[format]
     where = target(out, force, model.run, "sample", suffix)
     if format == "gif":
-        _trajectory(model, where, n, seed, label, options)
+        _trajectory(model, where, n, seed, label, options, text)
     else:
-        _images(model, where, format, n, seed, label, batch_size, options, preview)
+        _images(model, where, format, n, seed, label, batch_size, options, preview, text)
     announce(where)
 
 
 def _images(
     model: Any, where: Any, format: str, n: int, seed: int, label: int | None,
-    batch_size: int | None, options: dict[str, Any], preview: bool,
+    batch_size: int | None, options: dict[str, Any], preview: bool, text: str,
 ) -> None:  # fmt: skip
     from gencli.loaded import SAMPLE_BATCH
+    from gencli.viz.caption import captioned
     from gencli.viz.grid import make_grid, write_npz, write_png, write_pngs
 
     with console.counting() as progress:
@@ -119,20 +129,23 @@ def _images(
         assert isinstance(where, Path)
         write_pngs(images, where)
     else:
-        write_png(make_grid(images, padding=0, scale=1) if format == "png" else images, where)
+        plain = {"padding": 0, "scale": 1} if format == "png" else {}
+        write_png(captioned(make_grid(images, **plain), text), where)
 
 
 def _trajectory(
-    model: Any, where: Any, n: int, seed: int, label: int | None, options: dict[str, Any]
-) -> None:
+    model: Any, where: Any, n: int, seed: int, label: int | None, options: dict[str, Any],
+    text: str,
+) -> None:  # fmt: skip
     from gencli.viz.animation import write_gif
+    from gencli.viz.caption import captioned
     from gencli.viz.grid import make_grid
 
     frames: list[Any] = []
 
     def keep_frame(step: int, total: int, images: Any) -> None:
         if step % max(total // 60, 1) == 0 or step == total:
-            frames.append(make_grid(images.float().cpu().clamp(0, 1)))
+            frames.append(captioned(make_grid(images.float().cpu().clamp(0, 1)), text))
 
     if not model.shows_steps():
         raise UsageError(

@@ -28,6 +28,9 @@ SEPARATOR = 72
 _LEGIBLE = 84
 """Pixels that a small image is scaled up towards."""
 
+_HANDY = 256
+"""Pixels that the side of a grid of few images is scaled up towards."""
+
 _LARGEST = 2400
 """Pixels that scaling up does not take the grid's longer side beyond."""
 
@@ -65,7 +68,8 @@ def make_grid(
         columns: Images in a row; None chooses a nearly square layout.
         padding: Pixels between and around images, not scaled.
         scale: How many pixels wide and high a pixel becomes; None makes small images large enough
-            to read (28 pixels three times, 32 twice, 64 once) as long as the grid stays handy.
+            to read (28 pixels three times, 32 twice, 64 once; more where there are few) as long as
+            the grid stays handy.
 
     Returns:
         uint8 (H', W', C).
@@ -76,7 +80,8 @@ def make_grid(
     rows = math.ceil(n / columns)
     if scale is None:
         longest = max(rows * height, columns * width, 1)
-        scale = max(1, min(_LEGIBLE // max(height, width), _LARGEST // longest))
+        side = max(_LEGIBLE, _HANDY // max(columns, rows, 1))
+        scale = max(1, min(side // max(height, width, 1), _LARGEST // longest))
     tile_h, tile_w = height * scale + padding, width * scale + padding
     grid = np.full(
         (rows * tile_h + padding, columns * tile_w + padding, channels), SEPARATOR, np.uint8

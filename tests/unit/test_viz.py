@@ -76,9 +76,10 @@ def test_grid_places_every_image_between_separators() -> None:
 
 
 def test_default_scale_makes_small_images_legible_and_big_grids_handy() -> None:
-    assert make_grid(torch.rand(4, 1, 28, 28)).shape == (2 * 86 + 2, 2 * 86 + 2, 1)
-    assert make_grid(torch.rand(1, 3, 32, 32)).shape == (68, 68, 3)
-    assert make_grid(torch.rand(1, 3, 64, 64)).shape == (68, 68, 3)
+    assert make_grid(torch.rand(16, 1, 28, 28)).shape == (4 * 86 + 2, 4 * 86 + 2, 1)
+    assert make_grid(torch.rand(16, 3, 32, 32)).shape == (4 * 66 + 2, 4 * 66 + 2, 3)
+    assert make_grid(torch.rand(16, 3, 64, 64)).shape == (4 * 66 + 2, 4 * 66 + 2, 3)
+    assert make_grid(torch.rand(1, 3, 64, 64)).shape == (260, 260, 3)
     assert max(make_grid(torch.rand(2500, 1, 28, 28)).shape) == 50 * 30 + 2
 
 
