@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from gencli import threads
@@ -10,12 +11,17 @@ from gencli import threads
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    try:
+    try:  # the imports too: Ctrl-C may come while they last
         threads.wait_asleep(os.environ)  # before torch is imported
+        from gencli.cli import streams
+
+        streams.prepare()
         from gencli.cli.app import run
 
         code = run()
-    except KeyboardInterrupt:  # before the command line was there to say so
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nobody would catch a KeyboardInterrupt now
+    except KeyboardInterrupt:
+        sys.stderr.write("error: Stopped.\n  try: Run the command again to start over.\n")
         code = 130
     sys.exit(code)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gencli.errors import UsageError
+
 
 def data_dir() -> Path:
     """What is worth keeping: `GENCLI_HOME`, or the platform's folder for user data."""
@@ -34,6 +36,20 @@ def runs_dir() -> Path:
     return data_dir() / "runs"
 
 
+def user_path(text: str) -> Path:
+    """A path that a person wrote, where ~ is a home directory.
+
+    Raises:
+        UsageError: If it begins with ~NAME and there is no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{text}: there is no such user.", "Write the whole path, or ./~ for a folder so named."
+        ) from None
+
+
 def _home() -> Path | None:
     home = os.environ.get("GENCLI_HOME")
-    return Path(home).expanduser().resolve() if home else None
+    return user_path(home).resolve() if home else None

@@ -25,7 +25,7 @@ from gencli import guarded, record
 from gencli.atomic import write_json, writing
 from gencli.checkpoint import FORMAT, Checkpoint
 from gencli.errors import RunError, UsageError
-from gencli.home import runs_dir
+from gencli.home import runs_dir, user_path
 from gencli.lock import FILE as LOCK_FILE
 from gencli.lock import Lock, holder, is_held
 
@@ -253,7 +253,7 @@ def find(reference: str) -> Run:
     """
     from gencli import registry
 
-    for path in (Path(reference).expanduser(), runs_dir() / reference):
+    for path in (user_path(reference), runs_dir() / reference):
         if (path / "run.json").is_file():
             return Run(path.resolve())
     known = registry.names()

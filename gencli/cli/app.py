@@ -13,13 +13,14 @@ from gencli.cli import console
 from gencli.cli.doctor import doctor
 from gencli.cli.evaluate import evaluate
 from gencli.cli.export import export
+from gencli.cli.failures import described, stopped
 from gencli.cli.info import info
 from gencli.cli.interpolate import interpolate
 from gencli.cli.list import list_
 from gencli.cli.sample import sample
 from gencli.cli.streams import lasting
 from gencli.cli.train import ModelGroup
-from gencli.errors import GencliError, UsageError
+from gencli.errors import GencliError
 
 
 class Commands(TyperGroup):
@@ -89,39 +90,22 @@ def run(arguments: list[str] | None = None) -> int:
         5 diverged, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
     """
     with lasting():
-        return _run(arguments)
+        return _run(sys.argv[1:] if arguments is None else arguments)
 
 
-def _run(arguments: list[str] | None) -> int:
+def _run(arguments: list[str]) -> int:
     try:
-        return app(arguments, prog_name="gencli", standalone_mode=False) or 0
-    except GencliError as failure:
-        console.error(failure)
-        return failure.exit_code
-    except typer.TyperException as failure:
-        return _usage(failure)
-    except (KeyboardInterrupt, typer.Abort):
-        console.error(GencliError("Stopped.", "Run the command again to start over."))
-        return 130
-    except OSError as failure:
-        problem = f"{failure.strerror or failure}: {failure.filename or 'input or output'}."
-        console.error(GencliError(problem, "Check the path, its permissions and the free space."))
-        return 1
+        code = app(arguments, prog_name="gencli", standalone_mode=False) or 0
+        return _told(stopped()) if code == 130 else code  # Typer turns Ctrl-C into a number
+    except (Exception, KeyboardInterrupt) as failure:
+        if type(failure).__name__ == "NoArgsIsHelpError":  # a bare `gencli train` shows its help
+            print(failure, file=sys.stderr)
+            return 2
+        return _told(described(failure, arguments), failure)
     finally:
         console.end()
 
 
-def _usage(failure: typer.TyperException) -> int:
-    context = getattr(failure, "ctx", None)
-    path = context.command_path if context is not None else "gencli"
-    text = failure.format_message() if hasattr(failure, "format_message") else str(failure)
-    if type(failure).__name__ == "NoArgsIsHelpError":  # a bare `gencli train` shows its help
-        print(text, file=sys.stderr)
-        return 2
-    near = getattr(failure, "possibilities", None)  # of an option that there is not
-    if near:
-        text = text.partition(" (")[0] + "."
-        console.error(UsageError(text, f"Did you mean {' or '.join(near)}? See {path} --help"))
-    else:
-        console.error(UsageError(" ".join(text.split()), f"{path} --help"))
-    return 2
+def _told(failure: GencliError, cause: BaseException | None = None) -> int:
+    console.error(failure, cause)
+    return failure.exit_code

@@ -10,6 +10,7 @@ import typer
 
 from gencli.cli import console, shell_completion
 from gencli.errors import UsageError
+from gencli.home import user_path
 from gencli.runs import Run
 
 RunArgument = Annotated[
@@ -86,7 +87,7 @@ def target(out: str | None, force: bool, run: Run, stem: str, suffix: str) -> Pa
         return sys.stdout.buffer
     if out is None:
         return run.new_output(stem, suffix)
-    path = Path(out).expanduser()
+    path = user_path(out)
     if path.exists() and not force:
         raise UsageError(f"{path} exists.", "Choose another --out, or overwrite it with --force.")
     if not path.parent.is_dir():

@@ -43,8 +43,8 @@ def emit(text: str) -> None:
 
 
 def emit_json(document: Any) -> None:
-    """One JSON document on stdout."""
-    emit(json.dumps(document, indent=2, ensure_ascii=False))
+    """One JSON document on stdout, in ASCII."""
+    emit(json.dumps(document, indent=2))
 
 
 def emit_table(table: RenderableType) -> None:
@@ -54,17 +54,24 @@ def emit_table(table: RenderableType) -> None:
 
 
 def stdout() -> Console:
-    """The rich console of stdout; wide where that is no terminal."""
+    """The rich console of stdout; wide and without colours where that is no terminal.
+
+    What is in square brackets or between colons is shown as it is: names may hold anything.
+    """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    terminal = sys.stdout.isatty()
+    return Console(
+        width=None if terminal else 160, force_terminal=None if terminal else False,
+        highlight=False, markup=False, emoji=False,
+    )  # fmt: skip
 
 
 def stderr() -> Console:
     """The rich console of stderr, silent when quiet."""
     from rich.console import Console
 
-    return Console(stderr=True, quiet=_output.quiet, highlight=False)
+    return Console(stderr=True, quiet=_output.quiet, highlight=False, markup=False, emoji=False)
 
 
 def message(text: str) -> None:
@@ -75,15 +82,25 @@ def message(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def error(failure: GencliError) -> None:
-    """What is wrong and what to do, in two lines; with GENCLI_DEBUG=1 the traceback before them."""
+def error(failure: GencliError, cause: BaseException | None = None) -> None:
+    """What is wrong and what to do, in two lines; with GENCLI_DEBUG=1 the traceback before them.
+
+    Args:
+        failure: What is said.
+        cause: What was raised, where that is another exception.
+    """
     end()
     if os.environ.get("GENCLI_DEBUG") == "1":
         import traceback
 
-        traceback.print_exception(failure)
-    print(f"error: {failure.problem}", file=sys.stderr)
-    print(f"  try: {failure.cure}", file=sys.stderr, flush=True)
+        traceback.print_exception(cause or failure)
+    print(f"error: {_one_line(failure.problem)}", file=sys.stderr)
+    print(f"  try: {_one_line(failure.cure)}", file=sys.stderr, flush=True)
+
+
+def _one_line(text: str) -> str:
+    """Line feeds and control characters, which names of files may hold, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def begin(what: str) -> None:

@@ -12,6 +12,7 @@ from gencli.cli import console
 from gencli.data.decode import BROKEN, decode, strict_pillow, why_broken
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
+from gencli.home import user_path
 from gencli.loaded import LoadedModel
 from gencli.training.session import load_data
 from gencli.training.settings import Settings
@@ -31,7 +32,7 @@ def read_images(reference: str, loaded: LoadedModel) -> Tensor:
     info = loaded.data
     match = re.fullmatch(r"(train|val|test):(\d+)(?:\.\.(\d+))?", reference)
     if match is None:
-        path = Path(reference).expanduser()
+        path = user_path(reference)
         if not path.is_file():
             raise UsageError(
                 f"{reference} is neither an image file nor test:12 or test:0..7.",

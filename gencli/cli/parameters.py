@@ -18,6 +18,7 @@ import typer
 from gencli import registry
 from gencli.config import Field, parse_value, required_type
 from gencli.errors import UsageError
+from gencli.home import user_path
 
 
 def parameter(field: Field, panel: str, envvar: bool = True) -> inspect.Parameter:
@@ -75,7 +76,7 @@ def read_toml(name: str) -> tuple[str, dict[str, Any]]:
     Raises:
         UsageError: If there is neither, or it is no flat table.
     """
-    path = Path(name)
+    path = user_path(name)
     if not path.is_file():
         recipes = {p.stem: p for p in (Path(__file__).parent.parent / "recipes").glob("*.toml")}
         if name not in recipes:

@@ -25,7 +25,7 @@ from typing import IO, Any, BinaryIO
 from gencli.atomic import whole_file
 from gencli.data.cache import CURE, unwritable
 from gencli.errors import DataError
-from gencli.home import cache_dir
+from gencli.home import cache_dir, user_path
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and of how much (0 where that is unknown)."""
@@ -138,7 +138,7 @@ def _addresses(dataset: str, file: RemoteFile) -> list[str]:
     mirror = os.environ.get("GENCLI_MIRROR")
     if not mirror:
         return addresses
-    base = mirror if "://" in mirror else Path(mirror).expanduser().resolve().as_uri()
+    base = mirror if "://" in mirror else user_path(mirror).resolve().as_uri()
     local = f"{base.rstrip('/')}/{dataset}/{file.name}"
     packed = [] if file.name.endswith(".gz") else [local + ".gz"]
     return [local, *packed, *addresses]

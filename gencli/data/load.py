@@ -17,7 +17,7 @@ from gencli.data.fetch import Progress
 from gencli.data.order import hold_out
 from gencli.data.spec import Binarization, DataInfo
 from gencli.errors import DataError, UsageError
-from gencli.home import cache_dir
+from gencli.home import cache_dir, user_path
 
 _VERSION = 1  # of resizing and of the static draw; a change makes the arrays anew
 _DEFAULT_VAL = 5_000
@@ -129,7 +129,7 @@ def _folder(name: str) -> Path | None:
     """The folder that is meant, or None for the name of a data set."""
     if name in catalogue.names():
         return None
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return path.resolve()
     if path.exists():
