@@ -15,6 +15,7 @@ from typing import Any
 from gencli import __version__, guarded
 from gencli.atomic import write_json
 from gencli.errors import RunError
+from gencli.evaluation.results import JUDGED
 from gencli.runs import Run, now
 
 FORMAT = 1
@@ -74,5 +75,18 @@ def main_figure(run: Run) -> tuple[str, float] | None:
         for key in MAIN:
             for evaluation in there:
                 if evaluation["data"].get("split") == split and key in evaluation["metrics"]:
-                    return key, float(evaluation["metrics"][key]["value"])
+                    value = float(evaluation["metrics"][key]["value"])
+                    return with_judge(key, evaluation), value
     return None
+
+
+def with_judge(key: str, evaluation: Mapping[str, Any]) -> str:
+    """A metric's name; a judge's figures name the judge, so that no two of them look alike.
+
+    `fd_judge@e40581` for the judge whose hash begins so, `fd_judge@?` where it was not noted.
+    """
+    if key not in JUDGED:
+        return key
+    judge = evaluation.get("judge")
+    noted = judge.get("hash") if isinstance(judge, Mapping) else None
+    return f"{key}@{str(noted)[:6] if noted else '?'}"

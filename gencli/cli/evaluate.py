@@ -75,6 +75,7 @@ def evaluate(
 
     from gencli.evaluation.evaluate import KEYS
     from gencli.evaluation.evaluate import evaluate as measure
+    from gencli.evaluation.judge import judged_by
     from gencli.training.session import load_data
     from gencli.training.settings import Settings
 
@@ -114,6 +115,7 @@ def evaluate(
             "n": len(getattr(images, split)),
         },
         "weights": model.weights,
+        "judge": judged_by(images, results),
         "metrics": {key: metric.to_json() for key, metric in results.items()},
     }
     asked: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "metrics": wanted}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gencli.evaluations import with_judge
 from gencli.wording import counted, readable, readable_bytes, spoken
 
 MOST_EVALUATIONS = 4
@@ -60,7 +61,10 @@ def _evaluations(found: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
         head = "evaluations" if number == 0 and len(found) <= MOST_EVALUATIONS else ""
         data = evaluation.get("data", {})
         weights = "averaged" if evaluation.get("weights") == "ema" else "last"
-        values = {key: metric["value"] for key, metric in evaluation["metrics"].items()}
+        values = {
+            with_judge(key, evaluation): metric["value"]
+            for key, metric in evaluation["metrics"].items()
+        }
         yield (
             head,
             f"{_moment(evaluation['created'])}, {data.get('name')} {data.get('split')}, "

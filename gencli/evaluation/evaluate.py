@@ -264,7 +264,6 @@ def _quality(
     if judge is None:
         judge = judge_for(
             subject.data,
-            device=model.device,
             progress=lambda done, total: report("judge", done, total),
         )
     found = {"judge_accuracy": judge.accuracy()}

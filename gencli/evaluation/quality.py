@@ -8,6 +8,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from gencli.evaluation.classifier import one_thread
 from gencli.evaluation.frechet import frechet_distance
 from gencli.evaluation.judge import Judge
 from gencli.evaluation.kernel import kernel_distance
@@ -52,11 +53,25 @@ def sample_quality(
         k: Neighbours in precision, recall, density and coverage.
         seed: Of the kernel distance's subsets.
     """
-    features, p = (t.cpu() for t in judge(samples))
+    with one_thread():  # figures don't depend on the machine's threads
+        found = _measured(judge, real, samples, wanted, labels, k, seed)
+    return {key: metric for key, metric in found.items() if key in wanted}
+
+
+def _measured(
+    judge: Judge,
+    real: Tensor,
+    samples: Tensor,
+    wanted: Collection[str],
+    labels: Tensor | None,
+    k: int,
+    seed: int,
+) -> dict[str, Metric]:
+    features, p = judge(samples)
     n = len(samples)
     found: dict[str, Metric] = {}
     if not {"fd_judge", "kid_judge", *_UNITS}.isdisjoint(wanted):
-        real_features = judge(real)[0].cpu()
+        real_features = judge(real)[0]
         if "fd_judge" in wanted:
             distance = frechet_distance(real_features, features)
             found["fd_judge"] = Metric(distance, "squared feature distance", "estimate", None, n)
@@ -71,7 +86,7 @@ def sample_quality(
     found["smallest_class"] = share(p.argmax(1) == counts.argmin())
     if labels is not None:
         found["label_agreement"] = share(p.argmax(1) == labels.cpu())
-    return {key: metric for key, metric in found.items() if key in wanted}
+    return found
 
 
 def share(those: Tensor) -> Metric:

@@ -32,6 +32,9 @@ are not part of this package.
 
 KEYS: tuple[str, ...] = tuple(DESCRIPTIONS)
 
+JUDGED = frozenset(KEYS[KEYS.index("fd_judge") :])
+"""Figures that depend on the judge."""
+
 
 @dataclass(frozen=True)
 class Metric:

@@ -129,10 +129,10 @@ class Copycat(Stub):
 @pytest.fixture(scope="module")
 def judged() -> Iterator[tuple[ImageData, Judge]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gencli.evaluation.judge._write", lambda path, judge: None)
-        patch.setattr("gencli.evaluation.judge._read", lambda path, info: None)
+        patch.setattr("gencli.evaluation.judge.write", lambda path, judge: None)
+        patch.setattr("gencli.evaluation.judge._read", lambda *_: None)
         data = quarters.data(n_test=400)
-        yield data, judge_for(data, device=torch.device("cpu"), images_seen=15_000)
+        yield data, judge_for(data, images_seen=15_000)
 
 
 def test_exact_likelihood_of_binary_images() -> None:
@@ -281,7 +281,7 @@ class Grey(Stub):
 
 def test_grey_samples_are_drawn_on_binary_data(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = quarters.data(binarization="dynamic", n_test=40)
-    judge = judge_for(data, device=torch.device("cpu"), images_seen=1000)
+    judge = judge_for(data, images_seen=1000)
     seen: list[Tensor] = []
     monkeypatch.setattr(
         "gencli.evaluation.quality.sample_quality",

@@ -6,13 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from gencli.data.load import Split, load
+from gencli.data.order import hold_out
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError
+from gencli.evaluation import classifier
 from gencli.evaluation import judge as module
-from gencli.evaluation.judge import N_FEATURES, JudgeNetwork, judge_for, train_network
+from gencli.evaluation.classifier import N_FEATURES, JudgeNetwork, train_network
+from gencli.evaluation.judge import PACKAGED, find_judge, judge_for, judged_by
+from gencli.evaluation.make_judges import main as make_judges
+from gencli.evaluation.quality import sample_quality
+from gencli.evaluations import with_judge
 from tests.unit import quarters
 
-CPU = torch.device("cpu")
 SHORT = 3_000
 
 
@@ -23,12 +29,15 @@ def judge_files(home: Path) -> list[Path]:
 @pytest.mark.parametrize(("channels", "size"), [(1, 12), (3, 32)])
 def test_learns_looks_and_states_its_accuracy(channels: int, size: int, home: Path) -> None:
     data = quarters.data(channels=channels, size=size)
-    judge = judge_for(data, device=CPU, images_seen=SHORT)
+    judge = judge_for(data, images_seen=SHORT)
     features, p = judge(data.test.images)
     assert features.shape == (200, N_FEATURES)
     assert torch.allclose(p.sum(1), torch.ones(200), atol=1e-5)
     assert judge.facts.accuracy == float((p.argmax(1) == data.test.labels).double().mean())
     assert judge.facts.accuracy > 0.97
+    assert judge.to_json() == {
+        "name": "quarters", "hash": judge.hash, "accuracy": judge.facts.accuracy,
+    }  # fmt: skip
     assert (judge.facts.n_train, judge.facts.n_test) == (500, 200)
     as_floats = judge(data.test.images.float() / 255)
     assert torch.equal(as_floats[0], features)
@@ -39,10 +48,10 @@ def test_learns_looks_and_states_its_accuracy(channels: int, size: int, home: Pa
 
 def test_second_use_reads_the_cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = quarters.data()
-    first = judge_for(data, device=CPU, images_seen=SHORT)
+    first = judge_for(data, images_seen=SHORT)
     monkeypatch.setattr(module, "train_network", None)
     held_out = dataclasses.replace(data, val=quarters.split(0))
-    second = judge_for(held_out, device=CPU, images_seen=SHORT)
+    second = judge_for(held_out, images_seen=SHORT)
     assert second.facts == first.facts
     assert torch.equal(second(data.test.images)[0], first(data.test.images)[0])
 
@@ -50,11 +59,11 @@ def test_second_use_reads_the_cache(home: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("damage", [b"", b"hello", None])
 def test_damaged_file_is_made_again(home: Path, damage: bytes | None) -> None:
     data = quarters.data()
-    first = judge_for(data, device=CPU, images_seen=SHORT)
+    first = judge_for(data, images_seen=SHORT)
     (file,) = judge_files(home)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    again = judge_for(data, device=CPU, images_seen=SHORT)
+    again = judge_for(data, images_seen=SHORT)
     assert torch.equal(again(data.test.images)[0], first(data.test.images)[0])
     assert len(file.read_bytes()) == len(whole)
 
@@ -65,23 +74,23 @@ def test_every_data_set_and_binarisation_has_its_own(home: Path) -> None:
         quarters.data(fingerprint="other"),
         quarters.data(binarization="dynamic"),
     ):
-        judge_for(variant, device=CPU, images_seen=250)
-    judge_for(quarters.data(), device=CPU, images_seen=500)
+        judge_for(variant, images_seen=250)
+    judge_for(quarters.data(), images_seen=500)
     assert len(judge_files(home)) == 4
 
 
 def test_same_seed_same_judge_and_no_trace_in_the_global_generator(home: Path) -> None:
     data = quarters.data(binarization="dynamic")
     before = torch.get_rng_state()
-    first = train_network(data.train, data.info, device=CPU, images_seen=1000)
+    first = train_network(data.train, data.info, images_seen=1000)
     torch.rand(5)
-    second = train_network(data.train, data.info, device=CPU, images_seen=1000)
+    second = train_network(data.train, data.info, images_seen=1000)
     assert all(
         torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
     )
     torch.set_rng_state(before)
-    judge_for(data, device=CPU, images_seen=250)
-    judge_for(data, device=CPU, images_seen=250)
+    judge_for(data, images_seen=250)
+    judge_for(data, images_seen=250)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -89,7 +98,7 @@ def test_shifts_are_whole_pixels_in_all_directions() -> None:
     torch.manual_seed(0)
     image = torch.zeros(1, 1, 9, 9)
     image[0, 0, 4, 4] = 1
-    shifted = module._shifted(image.expand(500, 1, 9, 9), 2)
+    shifted = classifier._shifted(image.expand(500, 1, 9, 9), 2)
     assert shifted.shape == (500, 1, 9, 9)
     places = shifted.flatten(1).argmax(1)
     assert (shifted.flatten(1).sum(1) == 1).all()
@@ -99,15 +108,13 @@ def test_shifts_are_whole_pixels_in_all_directions() -> None:
 
 def test_progress_counts_to_the_end(home: Path) -> None:
     seen: list[tuple[int, int]] = []
-    judge_for(
-        quarters.data(), device=CPU, images_seen=1000, progress=lambda *step: seen.append(step)
-    )
+    judge_for(quarters.data(), images_seen=1000, progress=lambda *step: seen.append(step))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_no_labels_no_judge(home: Path) -> None:
     with pytest.raises(DataError, match="no labelled test images"):
-        judge_for(quarters.data(labelled=False), device=CPU)
+        judge_for(quarters.data(labelled=False))
 
 
 @pytest.mark.parametrize("size", [8, 28, 33, 64, 128])
@@ -118,9 +125,90 @@ def test_any_size_and_number_of_classes(size: int) -> None:
     assert logits.shape == (2, 23)
 
 
+@pytest.mark.parametrize("n_val", [0, 30, 100])
+def test_depends_on_the_images_alone(home: Path, n_val: int) -> None:
+    """Not on how many a run held out, nor on the number of threads, nor on their order."""
+    data = quarters.data(n_train=400, n_val=100)
+    first = judge_for(data, images_seen=1000)
+    assert len(judge_files(home)) == 1
+    judge_files(home)[0].unlink()
+    images = torch.cat([data.train.images, data.val.images])
+    labels = torch.cat([data.train.labels, data.val.labels])  # type: ignore[list-item]
+    kept, held = hold_out(500, n_val)
+    other = dataclasses.replace(
+        data, train=Split(images[kept], labels[kept]), val=Split(images[held], labels[held])
+    )
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        again = judge_for(other, images_seen=1000)
+        assert torch.get_num_threads() == threads + 1
+        assert again.hash == first.hash
+        figures = sample_quality(again, data.train.images, data.test.images)
+    finally:
+        torch.set_num_threads(threads)
+    assert sample_quality(first, data.train.images, data.test.images) == figures
+
+
+def test_every_bit_of_a_cached_judge_counts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = quarters.data()
+    first = judge_for(data, images_seen=250)
+    (file,) = judge_files(home)
+    whole = file.read_bytes()
+    for place in (len(whole) // 2, len(whole) - 1, whole.index(b"accuracy") + 14):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        file.write_bytes(damaged)
+        assert find_judge(data, 250) is None
+        assert judge_for(data, images_seen=250).hash == first.hash
+        assert file.read_bytes() == whole
+
+
+def test_packaged_judge_is_found_by_the_images(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PACKAGED", tmp_path / "judges")
+    monkeypatch.setattr("gencli.evaluation.make_judges.PACKAGED", tmp_path / "judges")
+    data = quarters.data()
+    monkeypatch.setattr("gencli.evaluation.make_judges.load", lambda name: data)
+    monkeypatch.setattr(train_network, "__kwdefaults__", {"images_seen": 250, "progress": None})
+    assert judged_by(data, ["fd_judge"]) is None
+    make_judges(["quarters"])
+    monkeypatch.setattr(module, "train_network", None)
+    renamed = dataclasses.replace(data, name="/somewhere/else")
+    judge = judge_for(renamed)
+    assert judge.name == "quarters"
+    assert judged_by(renamed, ["nll", "coverage"]) == judge.to_json()
+    assert judged_by(renamed, ["nll"]) is None
+    assert not judge_files(home)
+    for other in (quarters.data(fingerprint="x"), quarters.data(binarization="dynamic")):
+        assert find_judge(other) is None
+
+
+def test_figures_name_their_judge() -> None:
+    evaluation = {"judge": {"name": "mnist", "hash": "e405818fc914f5ac", "accuracy": 0.99}}
+    assert with_judge("fd_judge", evaluation) == "fd_judge@e40581"
+    assert with_judge("fd_judge", {}) == with_judge("fd_judge", {"judge": None}) == "fd_judge@?"
+    assert with_judge("nll", evaluation) == "nll"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["glyphs", "mnist"])
+def test_named_sets_bring_their_judges(
+    name: str, real_data: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENCLI_MIRROR", str(real_data))
+    monkeypatch.setattr(module, "train_network", None)
+    data = load(name)
+    judge = judge_for(data)
+    assert judge.name == name
+    assert (PACKAGED / f"{name}.safetensors").stat().st_size < 1 << 20
+    right = judge(data.test.images)[1].argmax(1) == data.test.labels
+    assert abs(float(right.double().mean()) - judge.facts.accuracy) < 0.0005
+
+
 @pytest.mark.slow
 def test_reads_mnist(real_data: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gencli.data.load import load
-
+    monkeypatch.setattr(module, "PACKAGED", home)
     monkeypatch.setenv("GENCLI_MIRROR", str(real_data))
-    assert judge_for(load("mnist"), device=CPU).facts.accuracy >= 0.992
+    assert judge_for(load("mnist")).facts.accuracy >= 0.992

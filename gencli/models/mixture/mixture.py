@@ -5,9 +5,10 @@ r"""Mixture of Bernoullis or diagonal Gaussians, trained by EM (Dempster et al. 
 The E-step gathers, batch by batch, each component's share of the images and its sums of x and x^2;
 the M-step at an epoch's end turns them into new parameters: an epoch is one exact step of EM.
 The M-step is that of a MAP estimate: `smoothing` pseudo-images drawn like the data as a whole are
-added to every component, which keeps unseen images possible; log p plus the log prior never falls.
+added to every component, which keeps unseen images possible.
 Components start at images spread out by k-means++ (Arthur and Vassilvitskii 2007), half-way to the
-mean image. One that less than one image belongs to gets half of the heaviest, disturbed.
+mean image. One that less than one image belongs to becomes a disturbed copy of the heaviest, and
+the two share their weights. Log p plus the log prior falls in no step but one that does this.
 """
 
 from __future__ import annotations
@@ -78,14 +79,15 @@ class Mixture(GenerativeModel):
 
     def joint(self, x: Tensor) -> Tensor:
         """The terms log pi_k + log p(x|k), (B, n_components), of flat images (B, D)."""
+        log_weight = self.log_weight.log_softmax(0)  # exactly a distribution, rounding or not
         if not self.gaussian:
             mean = self.mean.clamp(1e-6, 1 - 1e-6)
-            return torch.addmm(self.log_weight + torch.log1p(-mean).sum(1), x, mean.logit().T)
+            return torch.addmm(log_weight + torch.log1p(-mean).sum(1), x, mean.logit().T)
         # Expanded about the mean image, where little cancels.
         x, mean, precision = x - self.data_mean, self.mean - self.data_mean, 1 / self.variance
         squares = x.square() @ precision.T - 2 * x @ (precision * mean).T
         constant = (precision * mean.square() + (2 * math.pi * self.variance).log()).sum(1)
-        return self.log_weight - 0.5 * (squares + constant)
+        return log_weight - 0.5 * (squares + constant)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log p(x), (B,) nats; a density for Gaussians."""
@@ -111,7 +113,8 @@ class Mixture(GenerativeModel):
     def maximize(self) -> None:
         """The M-step: parameters from the statistics, which begin anew."""
         prior = self.config.smoothing
-        self.log_weight.copy_(((self.count + prior) / (self.count + prior).sum()).log())
+        weight = (self.count + prior) / (self.count + prior).sum()
+        self.log_weight.copy_(weight.clamp_min(1e-30).log())
         n = (self.count + prior).clamp_min(1e-10).unsqueeze(1)
         self.mean.copy_((self.total + prior * self.data_mean) / n)
         if self.gaussian:
@@ -125,10 +128,13 @@ class Mixture(GenerativeModel):
 
     def _revive(self) -> None:
         """Split the heaviest components in two for those that less than one image belongs to."""
-        dead = torch.nonzero(self.count < 1).flatten()[: len(self.count) // 2]
-        heavy = self.count.argsort(descending=True)[: len(dead)]
-        self.log_weight[heavy] -= math.log(2)
-        self.log_weight[dead] = self.log_weight[heavy]
+        dead, alive = (
+            torch.nonzero(those).flatten() for those in (self.count < 1, self.count >= 1)
+        )
+        heavy = alive[self.count[alive].argsort(descending=True)][: len(dead)]
+        dead = dead[: len(heavy)]
+        both = torch.logaddexp(self.log_weight[heavy], self.log_weight[dead])
+        self.log_weight[heavy] = self.log_weight[dead] = both - math.log(2)
         self.mean[dead] = torch.lerp(self.mean[heavy], torch.rand_like(self.mean[heavy]), 0.05)
         if self.gaussian:
             self.variance[dead] = self.variance[heavy]
