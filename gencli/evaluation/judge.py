@@ -185,7 +185,10 @@ def _made(data: ImageData, images_seen: int, progress: Callable[[int, int], None
 
 
 def _key(data: ImageData, images_seen: int) -> str:
-    return digest(data.fingerprint, data.info, images_seen, VERSION)
+    info = data.info
+    return digest(
+        data.fingerprint, info.shape, info.n_classes, info.binarization, images_seen, VERSION
+    )
 
 
 def _cached(key: str) -> Path:

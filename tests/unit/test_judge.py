@@ -175,7 +175,8 @@ def test_packaged_judge_is_found_by_the_images(
     assert judged_by(data, ["fd_judge"]) is None
     make_judges(["quarters"])
     monkeypatch.setattr(module, "train_network", None)
-    renamed = dataclasses.replace(data, name="/somewhere/else")
+    info = dataclasses.replace(data.info, classes=tuple("wxyz"))
+    renamed = dataclasses.replace(data, name="/somewhere/else", info=info)
     judge = judge_for(renamed)
     assert judge.name == "quarters"
     assert judged_by(renamed, ["nll", "coverage"]) == judge.to_json()
