@@ -105,6 +105,9 @@ def whole_folder(
             except OSError:
                 if target.is_symlink() or not target.is_dir():
                     raise
+                if not any(target.iterdir()):  # POSIX replaces an empty folder, Windows does not
+                    target.rmdir()
+                    temporary.rename(target)
             sync(target.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

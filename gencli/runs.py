@@ -156,14 +156,6 @@ class Run:
             f"The run {self.name} has no checkpoint of step {step}.", f"It has: {steps}."
         )
 
-    def new_output(self, stem: str, suffix: str) -> Path:
-        """A path under outputs/ that nothing has; `suffix` may be empty for a folder."""
-        folder = self.folder("outputs")
-        number = 1
-        while (path := folder / f"{stem}-{number:03d}{suffix}").exists():
-            number += 1
-        return path
-
 
 def create(model: str, data: str, about: dict[str, Any], name: str | None = None) -> Run:
     """Make a run's directory with its run.json; the run is locked.

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import gencli
-from gencli.cli import console
+from gencli.cli import console, outputs
 from gencli.cli.doctor import doctor
 from gencli.cli.evaluate import evaluate
 from gencli.cli.export import export
@@ -103,6 +103,7 @@ def _run(arguments: list[str]) -> int:
             return 2
         return _told(described(failure, arguments), failure)
     finally:
+        outputs.release()
         console.end()
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
 from gencli.cli import console, shell_completion
-from gencli.errors import UsageError
-from gencli.home import user_path
-from gencli.runs import Run
 
 RunArgument = Annotated[
     str,
@@ -64,38 +59,3 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Nothing on stderr bu
 def be_quiet(quiet: bool) -> None:
     """Apply a command's own -q; the one before the command stays in force."""
     console.set_quiet(quiet or console.is_quiet())
-
-
-def target(out: str | None, force: bool, run: Run, stem: str, suffix: str) -> Path | BinaryIO:
-    """Where a command writes: --out, stdout for `-`, or a new path under the run's outputs/.
-
-    Args:
-        out: What --out says.
-        force: Whether an existing path may be overwritten.
-        run: The run.
-        stem: Of a new file's name.
-        suffix: Of a new file's name, or empty for a folder.
-
-    Raises:
-        UsageError: If the path exists, or stdout is a terminal.
-    """
-    if out == "-":
-        if suffix == "":
-            raise UsageError("A folder of images cannot go to stdout.", "Use --format npz --out -.")
-        if sys.stdout.isatty():
-            raise UsageError("stdout is a terminal.", "Redirect it: --out - > FILE.")
-        return sys.stdout.buffer
-    if out is None:
-        return run.new_output(stem, suffix)
-    path = user_path(out)
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists.", "Choose another --out, or overwrite it with --force.")
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent}.", f"mkdir -p {path.parent}")
-    return path
-
-
-def announce(written: Path | BinaryIO) -> None:
-    """Print the path written; data that went to stdout speak for themselves."""
-    if isinstance(written, Path):
-        console.emit(str(written))

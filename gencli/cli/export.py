@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from gencli.cli import console
-from gencli.cli.arguments import Checkpoint, Force, Out, Quiet, Raw, RunArgument, be_quiet, target
+from gencli.cli.arguments import Checkpoint, Force, Out, Quiet, Raw, RunArgument, be_quiet
 from gencli.cli.opening import open_run
+from gencli.cli.outputs import target
 from gencli.errors import UsageError
 
 
@@ -39,8 +39,7 @@ def export(
 
     model = open_run(run, checkpoint=checkpoint, raw=raw, device="cpu")
     suffix = {"onnx": ".onnx", "pt2": ".pt2", "weights": ".safetensors"}[format]
-    path = target(out, force, model.run, model.run.model, suffix)
-    assert isinstance(path, Path)
+    path = target(out, force, model.run, model.run.model, suffix, stream=False)
     if format == "weights":
         metadata = {"weights": model.weights, "step": model.step, **model.run.record}
         export_weights(model.model, path, metadata)

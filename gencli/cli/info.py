@@ -9,7 +9,8 @@ import typer
 
 from gencli import overview, registry, runs
 from gencli.cli import console, run_sheet, shell_completion
-from gencli.cli.arguments import Force, Json, Quiet, announce, be_quiet, target
+from gencli.cli.arguments import Force, Json, Quiet, be_quiet
+from gencli.cli.outputs import announce, target
 from gencli.config import describe_type, fields_of
 from gencli.data import catalogue
 from gencli.errors import RunError, UsageError

@@ -18,12 +18,11 @@ from gencli.cli.arguments import (
     Raw,
     RunArgument,
     Seed,
-    announce,
     be_quiet,
-    target,
 )
 from gencli.cli.opening import caption as caption_of
 from gencli.cli.opening import open_run
+from gencli.cli.outputs import announce, target
 from gencli.errors import UsageError
 
 

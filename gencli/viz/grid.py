@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gencli.atomic import replacing, writing
+from gencli.atomic import replacing, whole_folder, writing
 from gencli.errors import DivergedError
 
 Bytes = NDArray[np.uint8]
@@ -112,13 +112,20 @@ def write_png(picture: Bytes | Tensor, target: Path | BinaryIO) -> None:
 def write_pngs(images: Tensor, folder: Path) -> None:
     """Write one file for each image: `00000.png`, `00001.png`, ...; the folder is made if need be.
 
+    A folder that is new or empty gets all of them or none.
+
     Raises:
         GencliError: If the folder cannot be written.
     """
+    arrays = to_uint8(images)
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for i, array in enumerate(to_uint8(images)):
-        write_png(array, folder / f"{i:05d}.png")
+        if folder.is_dir() and any(folder.iterdir()):
+            for i, array in enumerate(arrays):
+                write_png(array, folder / f"{i:05d}.png")
+            return
+        with whole_folder(folder) as temporary:
+            for i, array in enumerate(arrays):
+                to_pillow(array).save(temporary / f"{i:05d}.png")
 
 
 def write_npz(images: Tensor, target: Path | BinaryIO, labels: Tensor | None = None) -> None:
@@ -145,5 +152,7 @@ def write_bytes(buffer: io.BytesIO, target: Path | BinaryIO) -> None:
         with replacing(target) as temporary:
             temporary.write_bytes(buffer.getbuffer())
     else:
-        target.write(buffer.getbuffer())
-        target.flush()
+        name = getattr(target, "name", None)
+        with writing(Path(name if isinstance(name, str) else "The output")):
+            target.write(buffer.getbuffer())
+            target.flush()

@@ -283,7 +283,8 @@ def test_export_weights(gencli: Gencli, trained: Path):
     path = Path(gencli("export", str(trained), "--format", "weights").stdout.strip())
     with safe_open(path, "pt") as file:
         assert "to_pixels.weight" in list(file.keys())
-    assert path.with_suffix(".json").is_file()
+        assert json.loads(file.metadata()["gencli"])["config"]["latent_dim"] == 2
+    assert not path.with_suffix(".json").exists()
 
 
 def test_doctor_and_info(gencli: Gencli, trained: Path):
