@@ -7,7 +7,8 @@ degree_j >= degree_k, and in the output layer where position_d > degree_k. Few h
 pixel just before, which tells most, so direct connections lead from each pixel to all outputs after
 it. With several masks (and orderings, if order-agnostic) each training step uses one at random, and
 the model is the equal mixture over all of them, whose exact likelihood `log_prob` gives and from
-which `sample` draws: each image takes a mask, then its pixels in that mask's ordering.
+which `sample` draws: each image takes a mask, then its pixels in that mask's ordering. `complete`
+draws the mask from its posterior given the known pixels.
 
 Paper: Germain et al. 2015, arXiv:1502.03509.
 
@@ -155,18 +156,65 @@ class MADE(AutoregressiveModel):
         given: Tensor | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        """Images (n, C, H, W), each under a mask of its own."""
+        """Images (n, C, H, W), each under a mask of its own.
+
+        The mask is drawn evenly, or where pixels are known from its posterior by `log_known`.
+        """
         uniforms = generator.uniform(1 + self.data.n_pixels).to(next(self.parameters()))
-        mask = (uniforms[:, 0] * self.config.masks).long().clamp(max=self.config.masks - 1)
-        images = uniforms.new_empty(n, *self.data.shape)
-        if known is not None:
+        log_weight = uniforms.new_zeros(n, self.config.masks)
+        if given is not None and known is not None:
             known = known.expand(n, 1, *known.shape[-2:])
+            log_weight = torch.stack(
+                [
+                    self.log_known(mask, uniforms[:, 1:], temperature, given, known)
+                    for mask in range(self.config.masks)
+                ],
+                dim=1,
+            )
+        edges = log_weight.double().softmax(1).cumsum(1)[:, :-1]
+        mask = (uniforms[:, :1].double() >= edges).sum(1)
+        images = uniforms.new_empty(n, *self.data.shape)
         for m in sorted(set(mask.tolist())):
             rows = (mask == m).nonzero().squeeze(1)
-            images[rows] = ancestral(
-                self.cached_conditional(len(rows), m), self.likelihood, uniforms[rows, 1:],
-                self.data.shape, temperature=temperature, order=self.orders[m],
-                given=None if given is None else given[rows],
-                known=None if known is None else known[rows],
+            images[rows] = self._draw(
+                m, uniforms[rows, 1:], temperature,
+                None if given is None else given[rows], None if known is None else known[rows],
             )  # fmt: skip
         return images
+
+    def _draw(
+        self,
+        mask: int,
+        uniforms: Tensor,
+        temperature: float,
+        given: Tensor | None,
+        known: Tensor | None,
+    ) -> Tensor:
+        return ancestral(
+            self.cached_conditional(len(uniforms), mask), self.likelihood, uniforms,
+            self.data.shape, temperature=temperature, given=given, known=known,
+            order=self.orders[mask],
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def log_known(
+        self, mask: int, uniforms: Tensor, temperature: float, given: Tensor, known: Tensor
+    ) -> Tensor:
+        """Log-probability (n,) of the known pixels under one mask, nats.
+
+        Exact where they come first in the mask's ordering. Elsewhere it is the product of each
+        one's probability given those before it, the unknown ones among these as `draw` would draw
+        them: an unbiased estimate of the probability. Completions are then weighted draws, one from
+        each mask, of which one is kept (importance resampling).
+        """
+        if self.config.masks == 1:
+            return uniforms.new_zeros(len(uniforms))  # nothing to choose
+        held = to_raster(known.expand(given.shape))
+        in_turn = held[:, self.orders[mask]].byte()
+        if bool((in_turn.diff(dim=1) != 1).all()):  # never known after unknown
+            filled = given.where(known, 0).to(uniforms)
+        else:
+            filled = self._draw(mask, uniforms, temperature, given, known)
+        pixels = to_raster(filled)
+        each = self.likelihood.log_prob(self.parameters_of(pixels, mask), pixels)
+        return each.where(held, 0).sum(1)
