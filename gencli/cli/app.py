@@ -21,6 +21,7 @@ from gencli.cli.sample import sample
 from gencli.cli.streams import lasting
 from gencli.cli.train import ModelGroup
 from gencli.errors import GencliError
+from gencli.training.signals import sparing_imports
 
 
 class Commands(TyperGroup):
@@ -89,7 +90,7 @@ def run(arguments: list[str] | None = None) -> int:
         The exit code: 0 done, 1 run-time failure, 2 usage, 3 data or network, 4 run or checkpoint,
         5 diverged, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
     """
-    with lasting():
+    with lasting(), sparing_imports():
         return _run(sys.argv[1:] if arguments is None else arguments)
 
 

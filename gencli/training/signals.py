@@ -11,6 +11,37 @@ from types import FrameType
 from gencli.errors import InterruptedRun
 from gencli.runs import Run
 
+_AGAIN = 0.1
+"""Seconds after which a Ctrl-C that came during an import is tried again."""
+
+
+@contextmanager
+def sparing_imports() -> Iterator[None]:
+    """Within the block, let a Ctrl-C that comes while a module is imported wait for its end.
+
+    A KeyboardInterrupt in the middle of torch's import aborts the process, or comes to nothing.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+                later = threading.Timer(_AGAIN, signal.raise_signal, (number,))
+                later.daemon = True
+                later.start()
+                return
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not own or threading.current_thread() is not threading.main_thread():
+        yield  # whoever ignores Ctrl-C, or does something else, keeps doing so
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class StopRequest:
     """Whether a stop was asked for. A second signal is not caught: it stops at once."""

@@ -21,6 +21,7 @@ from gencli.errors import DivergedError, GencliError, RunError, UsageError
 from gencli.runs import Run
 from gencli.training.checkpoint import is_sound
 from gencli.training.metrics import MetricsLog
+from gencli.training.signals import sparing_imports
 
 from .small_run import copy_of, rewrite, small_run, trainer_of
 
@@ -548,3 +549,23 @@ def test_a_full_disk_is_our_error_and_the_last_checkpoint_stays(
     assert {p.name for p in (trainer.run.path / "checkpoints").iterdir()} == {
         "step-00000002", "step-00000003",
     }  # fmt: skip
+
+
+def test_an_interrupt_waits_for_the_end_of_an_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "slow_to_import.py").write_text(
+        "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.3)\nwhole = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+
+    def work() -> None:
+        import slow_to_import
+
+        found.append(slow_to_import.whole)
+        time.sleep(5)
+
+    with sparing_imports(), pytest.raises(KeyboardInterrupt):
+        work()
+    assert found == [True]
