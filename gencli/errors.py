@@ -23,6 +23,10 @@ class GencliError(Exception):
         self.cure = cure
 
 
+class GencliWarning(UserWarning):
+    """What the user should know and need not stop for; the command line prints it on one line."""
+
+
 class UsageError(GencliError):
     """The command was asked for something it does not do (exit 2)."""
 

@@ -11,9 +11,9 @@ import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from gencli import kin, plugins
 from gencli.config import Training, read_config
 from gencli.errors import UsageError
 
@@ -200,11 +200,8 @@ MODELS: tuple[ModelSpec, ...] = (
 @cache
 def models() -> dict[str, ModelSpec]:
     """All models by name: the built-in table, then plug-ins, which cannot replace a built-in."""
-    table = {spec.name: spec for spec in MODELS}
-    for entry in entry_points(group="gencli.models"):
-        spec: ModelSpec = entry.load()
-        table.setdefault(spec.name, spec)
-    return table
+    builtin = [name for spec in MODELS for name in (spec.name, *spec.aliases)]
+    return {spec.name: spec for spec in (*MODELS, *plugins.found(builtin, FAMILIES))}
 
 
 def names() -> list[str]:
@@ -215,19 +212,35 @@ def names() -> list[str]:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that a slip of the keyboard most likely meant."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return near[0] if near else None
+    lower: dict[str, str] = {}
+    for candidate in known:
+        lower.setdefault(candidate.lower(), candidate)
+    wanted = name.lower()
+    if len(wanted) > 2:
+        begins = [candidate for candidate in lower if candidate.startswith(wanted)]
+        if len(begins) == 1:  # `data` is datasets, not a name of the same length
+            return lower[begins[0]]
+    near = difflib.get_close_matches(wanted, lower, n=1)
+    return lower[near[0]] if near else None
 
 
 def find(name: str) -> ModelSpec:
     """The model of that name or alias.
 
     Raises:
-        UsageError: If there is none; the cure names the nearest.
+        UsageError: If there is none; the cure names the nearest, by its letters or in its kind.
     """
-    for spec in models().values():
+    table = models()
+    for spec in table.values():
         if name == spec.name or name in spec.aliases:
             return spec
-    near = nearest(name, names())
+    same = {kin.squeezed(known): known for known in names()}.get(kin.squeezed(name))
+    kind = kin.nearest_kind(name)
+    if same is None and kind in table:
+        raise UsageError(
+            f"There is no model called {name} yet.",
+            f"The nearest kind is {kind}: gencli train {kind} --help",
+        )
+    near = same or nearest(name, names())
     hint = f"Did you mean {near}?" if near else "See `gencli list models`."
     raise UsageError(f"There is no model called {name}.", hint)

@@ -12,9 +12,11 @@ A run may come from somebody else: nothing in it is trusted (gencli/guarded.py).
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +26,7 @@ from typing import Any
 from gencli import guarded, record
 from gencli.atomic import write_json, writing
 from gencli.checkpoint import FORMAT, Checkpoint
-from gencli.errors import RunError, UsageError
+from gencli.errors import GencliWarning, RunError, UsageError
 from gencli.home import runs_dir, user_path
 from gencli.lock import FILE as LOCK_FILE
 from gencli.lock import Lock, holder, is_held
@@ -228,12 +230,22 @@ def _first_free(home: Path, stem: str) -> Run:
 
 
 def all_runs() -> list[Run]:
-    """The runs there are, newest first; directories without a readable run.json are left out."""
-    found = []
+    """The runs there are, newest first.
+
+    Directories without a readable run.json are left out; a warning names those that have one.
+    """
+    found, damaged = [], []
     for path in guarded.entries(runs_dir().resolve()):
-        with suppress(RunError):
+        try:
             run = Run(path)
             found.append((float(run.record["created"]), run.name, run))
+        except RunError as error:
+            if os.path.lexists(path / "run.json"):
+                damaged.append((path.name, error.problem))
+    if damaged:
+        (name, problem), more = damaged[0], len(damaged) - 1
+        what = f"The run {name}" + (f" and {more} more" if more else "")
+        warnings.warn(f"{what} cannot be read: {problem}", GencliWarning, stacklevel=1)
     return [run for *_, run in sorted(found, reverse=True, key=lambda row: row[:2])]
 
 

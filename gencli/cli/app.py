@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import gencli
-from gencli.cli import console, outputs
+from gencli.cli import console, environment, outputs
 from gencli.cli.doctor import doctor
 from gencli.cli.evaluate import evaluate
 from gencli.cli.export import export
@@ -20,7 +22,7 @@ from gencli.cli.list import list_
 from gencli.cli.sample import sample
 from gencli.cli.streams import lasting
 from gencli.cli.train import ModelGroup
-from gencli.errors import GencliError
+from gencli.errors import GencliError, GencliWarning
 from gencli.training.signals import sparing_imports
 
 
@@ -78,6 +80,8 @@ def _main(
     ] = False,
 ) -> None:
     console.set_quiet(quiet)
+    if (told := environment.without_meaning(os.environ)) is not None:
+        console.warning(told)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -90,7 +94,16 @@ def run(arguments: list[str] | None = None) -> int:
         The exit code: 0 done, 1 run-time failure, 2 usage, 3 data or network, 4 run or checkpoint,
         5 diverged, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
     """
-    with lasting(), sparing_imports():
+    with lasting(), sparing_imports(), warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, GencliWarning):
+                console.warning(str(message))
+            else:
+                others(message, category, *where)
+
+        warnings.showwarning = show  # type: ignore[assignment]
         return _run(sys.argv[1:] if arguments is None else arguments)
 
 

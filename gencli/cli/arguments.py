@@ -23,10 +23,21 @@ Out = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an --out that exists.")]
 Seed = Annotated[int, typer.Option(help="Seed of the draw.", min=0)]
 BatchSize = Annotated[int | None, typer.Option(help="Images per forward pass.", min=1)]
-Checkpoint = Annotated[str, typer.Option(help="last, best (on validation), or a step.")]
+Checkpoint = Annotated[
+    str,
+    typer.Option(
+        help="last, best (on validation), or a step.",
+        autocompletion=shell_completion.checkpoints,
+    ),
+]
 Raw = Annotated[bool, typer.Option("--raw", help="The last weights, not their moving average.")]
 Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="GENCLI_DEVICE")
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:N or mps.",
+        envvar="GENCLI_DEVICE",
+        autocompletion=shell_completion.devices,
+    ),
 ]
 SOME_MODELS = "Options of some models"
 Temperature = Annotated[

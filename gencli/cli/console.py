@@ -82,6 +82,12 @@ def message(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def warning(text: str) -> None:
+    """One line that begins with `warning:`; none while a shell completes what is typed."""
+    if "_GENCLI_COMPLETE" not in os.environ:
+        message(f"warning: {_one_line(text)}")
+
+
 def error(failure: GencliError, cause: BaseException | None = None) -> None:
     """What is wrong and what to do, in two lines; with GENCLI_DEBUG=1 the traceback before them.
 

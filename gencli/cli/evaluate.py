@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gencli.cli import console
+from gencli import registry
+from gencli.cli import console, shell_completion
 from gencli.cli.arguments import (
     BatchSize,
     Checkpoint,
@@ -32,13 +33,22 @@ if TYPE_CHECKING:
 def evaluate(
     run: RunArgument,
     data: Annotated[
-        str | None, typer.Option(help="Measure on this data set, not the run's own.")
+        str | None,
+        typer.Option(
+            help="Measure on this data set, not the run's own.",
+            autocompletion=shell_completion.datasets,
+        ),
     ] = None,
     split: Annotated[
         Literal["test", "val"], typer.Option(help="Select on val, report on test.")
     ] = "test",
     metrics: Annotated[
-        str | None, typer.Option(help="Only these, such as nll,fd_judge.", metavar="KEY,...")
+        str | None,
+        typer.Option(
+            help="Only these, such as nll,fd_judge.",
+            metavar="KEY,...",
+            autocompletion=shell_completion.metrics,
+        ),
     ] = None,
     n: Annotated[
         int | None, typer.Option("--n", "-n", help="Test images for the likelihood.", min=1)
@@ -82,7 +92,11 @@ def evaluate(
     wanted = None if metrics is None else [key.strip() for key in metrics.split(",")]
     for key in wanted or ():
         if key not in KEYS:
-            raise UsageError(f"There is no metric called {key}.", f"There are: {', '.join(KEYS)}.")
+            near = registry.nearest(key, KEYS)
+            hint = f"Did you mean {near}? " if near else ""
+            raise UsageError(
+                f"There is no metric called {key}.", f"{hint}There are: {', '.join(KEYS)}."
+            )
     model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
     settings = Settings(**model.run.record["settings"])
     if data is not None and data != settings.data:

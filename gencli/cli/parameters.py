@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from gencli import registry
+from gencli.cli import shell_completion
 from gencli.config import Field, parse_value, required_type
 from gencli.errors import UsageError
 from gencli.home import user_path
@@ -46,6 +47,7 @@ def parameter(field: Field, panel: str, envvar: bool = True) -> inspect.Paramete
         min=field.min if kind in (int, float) else None,
         max=field.max if kind in (int, float) else None,
         rich_help_panel=panel,
+        autocompletion=shell_completion.OF_FIELD.get(field.name),
     )
     return inspect.Parameter(
         field.name,

@@ -213,6 +213,8 @@ def _fit(
             )  # fmt: skip
             for line in summary.before(trainer, data, precision, torch.get_num_threads()):
                 reporter.message(line)
+            if resume and (over := summary.over(trainer)):
+                reporter.message(over)
             state = trainer.fit(resume=resume)
         status = "done"
         for line in summary.after(trainer, time.monotonic() - began):

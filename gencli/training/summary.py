@@ -61,6 +61,19 @@ def plan_line(trainer: Trainer, precision: str, threads: int) -> str:
     )
 
 
+def over(trainer: Trainer) -> str | None:
+    """That a run which is to be continued is finished, and how to go on; None if it is not."""
+    run, settings, total = trainer.run, trainer.settings, trainer.budget.total_steps
+    step = run.checkpoint().step
+    if total is None or step < total:
+        return None
+    length = f"--epochs {2 * settings.epochs}" if settings.epochs else f"--steps {2 * step}"
+    return (
+        f"{run.name} is finished: it has taken {step:,} of {total:,} steps. To go on, give a "
+        f"longer total: gencli train {run.model} --resume {run.name} {length}"
+    )
+
+
 def after(trainer: Trainer, seconds: float) -> list[str]:
     """What it took and came to, where to look, and what to type next.
 

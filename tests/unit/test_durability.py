@@ -76,6 +76,7 @@ def test_a_flipped_bit_or_a_cut_is_noticed(run: Run, name: str):
         loaded.load(str(run.path))
 
 
+@pytest.mark.filterwarnings("ignore::gencli.errors.GencliWarning")
 def test_a_damaged_record_is_a_run_error_or_harmless(run: Run):
     path = run.path / "run.json"
     whole = path.read_bytes()
@@ -117,6 +118,7 @@ def test_a_field_of_another_type_is_named(run: Run, field: str, value: object):
         loaded.load(str(run.path))
 
 
+@pytest.mark.filterwarnings("ignore::gencli.errors.GencliWarning")
 @pytest.mark.parametrize("text", ["[]", "3", "null", "[" * 100_000, '{"a":' * 100_000, "\xff"])
 def test_a_record_that_is_no_record(run: Run, text: str):
     (run.path / "run.json").write_text(text, encoding="latin-1")

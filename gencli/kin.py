@@ -1,0 +1,62 @@
+"""Names of the field for what is not there under that name, and the nearest model that is."""
+
+from __future__ import annotations
+
+KIN: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            *("diffusion", "ddim", "dpm", "edm", "score", "ncsn", "score-sde", "stable-diffusion"),
+            *("ldm", "latent-diffusion", "imagen", "dalle", "consistency", "flow-matching"),
+            *("rectified-flow", "dit", "unet", "denoising-diffusion", "iddpm", "glide"),
+        ),
+        "ddpm",
+    ),
+    **dict.fromkeys(
+        (
+            *("pix2pix", "cyclegan", "acgan", "infogan", "text2image", "gan-cls", "spade", "unit"),
+            *("conditional-gan", "projection-gan", "discogan", "stargan"),
+        ),
+        "cgan",
+    ),
+    **dict.fromkeys(
+        (
+            *("stylegan", "stylegan2", "stylegan3", "progan", "pggan", "biggan", "stackgan"),
+            *("stackgan++", "attngan", "lapgan", "gigagan", "msggan"),
+        ),
+        "dcgan",
+    ),
+    **dict.fromkeys(("sngan", "sagan", "hingegan", "wgan-div", "dragan", "wgan-lp"), "wgan-gp"),
+    **dict.fromkeys(
+        (
+            *("autoencoder", "ae", "beta-vae", "cvae", "vqvae", "vq-vae", "vq-vae-2", "vqgan"),
+            *("iwae", "nvae", "vdvae", "ladder-vae", "factor-vae", "aae", "wae", "vae-gan"),
+            *("variational-autoencoder", "helmholtz", "dae", "mae", "pca"),
+        ),
+        "vae",
+    ),
+    **dict.fromkeys(
+        (
+            *("pixelrnn", "pixelcnn++", "pixelsnail", "imagegpt", "image-transformer", "var"),
+            *("gated-pixelcnn", "transformer", "autoregressive", "conditional-pixelcnn"),
+        ),
+        "pixelcnn",
+    ),
+    **dict.fromkeys(("glow", "realnvp", "nice", "maf", "iaf", "flow", "orderless-nade"), "made"),
+    **dict.fromkeys(("ebm", "boltzmann", "energy", "crbm", "hopfield", "bm"), "rbm"),
+    **dict.fromkeys(("dbm", "deep-boltzmann", "sbn", "wake-sleep"), "dbn"),
+    **dict.fromkeys(("kmeans", "k-means", "em", "mixture-model", "mog", "gaussian"), "mixture"),
+}
+"""Another name -> the model of the table that is nearest to it in kind."""
+
+
+def squeezed(name: str) -> str:
+    """A name without what people write in different ways: WGAN_GP and wgan-gp are one."""
+    return "".join(character for character in name.lower() if character not in "-_ ")
+
+
+_SQUEEZED = {squeezed(name): model for name, model in KIN.items()}
+
+
+def nearest_kind(name: str) -> str | None:
+    """The model nearest in kind to one that is not there, if it is a name of the field."""
+    return _SQUEEZED.get(squeezed(name))
