@@ -23,7 +23,7 @@ from gencli.cli.arguments import (
     Temperature,
     be_quiet,
 )
-from gencli.cli.opening import keep, open_run, which
+from gencli.cli.opening import keep, open_run, same_data, which
 from gencli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def evaluate(
                 f"{model.run.record['data']['name']} {model.data.shape}.",
                 "Evaluate on data of the same shape and binarisation.",
             )
+        same_data(model, images)
         results = measure(
             model.model, images, split=split, n=n, k=k, n_samples=samples, metrics=wanted,
             seed=seed, batch_size=batch_size, n_chains=chains, n_temperatures=temperatures,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gencli.cli import console
+from gencli.cli.opening import same_data
 from gencli.data.decode import BROKEN, decode, strict_pillow, why_broken
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
@@ -42,6 +43,7 @@ def read_images(reference: str, loaded: LoadedModel) -> Tensor:
     with console.counting() as progress:
         data = load_data(Settings(**loaded.run.record["settings"]), progress)
     split = getattr(data, match[1])
+    same_data(loaded, data)
     first, last = int(match[2]), int(match[3] or match[2])
     if not first <= last < len(split):
         raise DataError(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from gencli import evaluations
 from gencli.cli import console
-from gencli.errors import GencliError
+from gencli.errors import DataError, GencliError
 
 if TYPE_CHECKING:
+    from gencli.data.load import ImageData
     from gencli.loaded import LoadedModel
 
 
@@ -44,6 +45,22 @@ def caption(model: LoadedModel, seed: int | None) -> str:
     """What `--caption` writes under a picture, such as `vae-glyphs-0001, step 1720, seed 0`."""
     drawn = f", seed {seed}" if seed is not None else ""
     return f"{model.run.name}, step {model.step}{drawn}"
+
+
+def same_data(model: LoadedModel, data: ImageData) -> None:
+    """See that the run's own data set is still what the run was trained on; others may be anything.
+
+    A file more or less moves others between the splits: training images would be tested on.
+
+    Raises:
+        DataError: If it is not.
+    """
+    trained_on = model.run.record["data"]
+    if data.name == trained_on["name"] and data.fingerprint != trained_on["fingerprint"]:
+        raise DataError(
+            f"{data.name} is not what {model.run.name} was trained on any more.",
+            "Put the files back as they were, or train again.",
+        )
 
 
 def keep(model: LoadedModel, document: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
