@@ -8,10 +8,9 @@ import warnings
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import gencli
-from gencli.cli import console, environment, outputs
+from gencli.cli import console, environment, help_style, outputs
 from gencli.cli.doctor import doctor
 from gencli.cli.evaluate import evaluate
 from gencli.cli.export import export
@@ -26,7 +25,7 @@ from gencli.errors import GencliError, GencliWarning
 from gencli.training.signals import sparing_imports
 
 
-class Commands(TyperGroup):
+class Commands(help_style.WholeGroup):
     """The commands in the order of their use."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
@@ -39,12 +38,14 @@ app = typer.Typer(
     cls=Commands,
     help="Train, sample, interpolate, evaluate and export deep generative models of images.",
     no_args_is_help=True,
+    rich_markup_mode=help_style.markup_mode(),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 train = typer.Typer(
     cls=ModelGroup,
     help="Train a model; prints the run's directory.",
     no_args_is_help=True,
+    rich_markup_mode=help_style.markup_mode(),
     subcommand_metavar="MODEL [OPTIONS]",
 )
 
@@ -55,13 +56,13 @@ def _train() -> None:
 
 
 app.add_typer(train, name="train")
-app.command("sample")(sample)
-app.command("interpolate")(interpolate)
-app.command("evaluate")(evaluate)
-app.command("export")(export)
-app.command("list")(list_)
-app.command("info")(info)
-app.command("doctor")(doctor)
+app.command("sample", cls=help_style.GroupedCommand)(sample)
+app.command("interpolate", cls=help_style.GroupedCommand)(interpolate)
+app.command("evaluate", cls=help_style.GroupedCommand)(evaluate)
+app.command("export", cls=help_style.GroupedCommand)(export)
+app.command("list", cls=help_style.GroupedCommand)(list_)
+app.command("info", cls=help_style.GroupedCommand)(info)
+app.command("doctor", cls=help_style.GroupedCommand)(doctor)
 
 
 def _version(wanted: bool) -> None:

@@ -27,12 +27,43 @@ def list_(
     if json:
         console.emit_json(rows)
         return
-    if what == "runs":
-        rows = [_for_people(row) for row in rows]
-    if rows:
-        _print_table(rows)
+    if what != "runs":
+        _print_catalogue(rows)
+    elif rows:
+        _print_table([_for_people(row) for row in rows])
     else:
         console.message("No runs yet. Make one: gencli train vae")
+
+
+_ROOM = {
+    **dict.fromkeys(("name", "summary", "shape", "n_train"), 0),
+    **{"n_test": 80, "n_val": 90, "paper": 90, "source": 110},
+}
+"""Cells that a terminal must have for a column of models or data sets; 130 for one not named."""
+
+
+def _print_catalogue(rows: list[dict[str, Any]]) -> None:
+    """Models by family, or data sets: names and summaries at any width, the rest where it fits."""
+    from rich.table import Table
+
+    width = console.stdout().width
+    wanted = [name for name in rows[0] if _ROOM.get(name, 130) <= width and name != "family"]
+    families = list(dict.fromkeys(row.get("family", "") for row in rows))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in wanted:
+        right = name.startswith("n_")
+        table.add_column(
+            name, no_wrap=name not in ("summary", "paper", "source"), overflow="fold",
+            justify="right" if right else "left",
+        )  # fmt: skip
+    for family in families:
+        if family:
+            table.add_row(family, style="bold")
+        for row in rows:
+            if row.get("family", "") == family:
+                name, *others = (_text(row[column]) for column in wanted)
+                table.add_row("  " * bool(family) + name, *others)
+    console.emit_table(table)
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -44,10 +75,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name in columns:
             right = name in ("step", "value", "size", "trained")
-            table.add_column(
-                name, no_wrap=name not in ("summary", "paper"),
-                justify="right" if right else "left",
-            )  # fmt: skip
+            table.add_column(name, no_wrap=True, justify="right" if right else "left")
         for row in rows:
             table.add_row(*(_text(row[name]) for name in columns))
         return table
@@ -59,7 +87,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             columns.remove(name)
         table = grid(columns)
         natural = Measurement.get(printer, printer.options.update(width=1000), table).maximum
-        if "summary" in columns or natural <= printer.width:  # summaries are broken at words
+        if natural <= printer.width:
             break
     console.emit_table(table)
 

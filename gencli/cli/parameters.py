@@ -11,23 +11,32 @@ import tomllib
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from gencli import registry
-from gencli.cli import shell_completion
+from gencli.cli import help_style, shell_completion
 from gencli.config import Field, parse_value, required_type
 from gencli.errors import UsageError
 from gencli.home import user_path
+
+_METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT"}
+"""What stands for a value in the help: short, so that narrow terminals have room for the rest."""
+
+_LONGEST_METAVAR = 18
 
 
 def parameter(field: Field, panel: str, envvar: bool = True) -> inspect.Parameter:
     """One option as a parameter that Typer understands."""
     kind = required_type(field.type)
-    declared, metavar = kind, None
+    declared, metavar, about = kind, _METAVARS.get(kind), field.help
     if typing.get_origin(kind) is tuple:
         declared, metavar = str, "N,N,..."
+    elif typing.get_origin(kind) is Literal:
+        names = [str(name) for name in typing.get_args(kind)]
+        if len("|".join(names)) > _LONGEST_METAVAR:  # they would be broken in the middle of a word
+            metavar, about = "NAME", f"{about.rstrip('.')}: {', '.join(names)}."
     default: Any = field.default
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
@@ -35,11 +44,11 @@ def parameter(field: Field, panel: str, envvar: bool = True) -> inspect.Paramete
     if kind is bool:
         flags = [f"{field.flag}/--no-{field.flag[2:]}"]
         default = field.flag[2:] if default else f"no-{field.flag[2:]}"
-    # The option itself has no default, so the help says what it is; \\[ is a bracket to rich.
-    shown = "" if field.default is None else f" [dim]\\[default: {default}][/dim]"
+    # The option itself has no default, so the help says what it is.
+    shown = "" if field.default is None else help_style.default(default)
     info = typer.Option(
         *flags,
-        help=field.help + shown,
+        help=about + shown,
         show_default=False,
         envvar=f"GENCLI_{field.name.upper()}" if envvar else None,
         show_envvar=False,

@@ -6,18 +6,17 @@ import dataclasses
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from gencli import registry
-from gencli.cli import console, shell_completion
+from gencli.cli import console, help_style, shell_completion
 from gencli.cli.parameters import merge, parameter, read_toml, with_parameters
 from gencli.config import fields_of
 from gencli.errors import UsageError
 from gencli.registry import ModelSpec
-from gencli.training.settings import Settings
+from gencli.training.settings import GROUPS, Settings
 
 
-class ModelGroup(TyperGroup):
+class ModelGroup(help_style.WholeGroup):
     """The models of the registry as commands, each built when it is asked for."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
@@ -75,9 +74,9 @@ def command(spec: ModelSpec) -> Any:
         for field in fields_of(Settings)
     ]
     parameters = [parameter(field, panel) for field in fields_of(config)]
-    parameters += [parameter(field, "Training") for field in common]
-    app = typer.Typer(add_completion=False)
-    app.command(spec.name, help=f"{spec.summary} ({spec.paper}).")(
+    parameters += [parameter(field, GROUPS.get(field.name, "Training")) for field in common]
+    app = typer.Typer(add_completion=False, rich_markup_mode=help_style.markup_mode())
+    app.command(spec.name, cls=help_style.GroupedCommand, help=f"{spec.summary} ({spec.paper}).")(
         with_parameters(train, parameters)
     )
     return typer.main.get_command(app)

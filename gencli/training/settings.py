@@ -67,6 +67,14 @@ MAY_CHANGE = {
 """Settings that may be given anew when a run is resumed."""
 
 
+GROUPS = {
+    **dict.fromkeys(("epochs", "steps", "max_time"), "Length"),
+    **dict.fromkeys(("device", "precision", "compile", "threads"), "Machine"),
+    **dict.fromkeys(("sample_every", "checkpoint_every", "log_every", "keep"), "Records"),
+}
+"""Settings that the help shows in a group of their own; the others are about the optimisation."""
+
+
 def parse_duration(text: str) -> float:
     """Seconds in a duration such as 90s, 10m, 1.5h; a bare number is seconds.
 
