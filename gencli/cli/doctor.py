@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import gencli
-from gencli import home
+from gencli import home, registry, runs
 from gencli.cli import console
 from gencli.cli.arguments import Json, Quiet, be_quiet
 
@@ -35,6 +36,14 @@ def doctor(json: Json = False, quiet: Quiet = False) -> None:
         problems.append(
             {"problem": "--compile on the CPU needs a C++ compiler.", "cure": "Install g++."}
         )
+    with warnings.catch_warnings(record=True) as broken:
+        warnings.simplefilter("always")
+        registry.models.cache_clear()
+        registry.models()
+        runs.all_runs()
+    for warning in broken:
+        cure = "Mend it, or remove it."
+        problems.append({"problem": str(warning.message), "cure": cure})
     directories = {"runs": home.runs_dir(), "cache": home.cache_dir()}
     for name, path in directories.items():
         there = next(p for p in (path, *path.parents) if p.exists())

@@ -79,6 +79,14 @@ def test_too_little_memory_names_the_batch_size(failure: Exception):
     assert "--batch-size" in said.cure
 
 
+def test_how_much_memory_was_wanted():
+    with pytest.raises(RuntimeError) as failure:
+        torch.empty(1 << 55)  # as torch of this version puts it
+    said = described(failure.value)
+    assert said.problem == "There is not enough memory for 144115188 GB."
+    assert said.cure == MEMORY
+
+
 def test_a_refusal_of_the_operating_system_names_the_path():
     said = described(PermissionError(errno.EACCES, "Permission denied", "/some/file"))
     assert said.problem == "Permission denied: /some/file."

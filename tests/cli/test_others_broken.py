@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import warnings
@@ -143,6 +144,8 @@ def test_a_damaged_run_does_not_hide_the_others(home: Path):
     assert len(w) == 1
     with pytest.warns(GencliWarning):
         assert runs.find("vae").name == run.name
+    problems = json.loads(Gencli(home)("doctor", "--json").stdout)["problems"]
+    assert any("The run half and 1 more" in found["problem"] for found in problems)
     done = Gencli(home)("list", "runs")
     assert run.name in done.stdout
     assert len(done.stderr.splitlines()) == 1
