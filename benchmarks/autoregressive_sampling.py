@@ -18,17 +18,18 @@ from common import alternate, matmul_rate, report
 from gencli.data.spec import DataInfo
 from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn
 from gencli.models.autoregressive.ancestral import uncached
+from gencli.models.autoregressive.configs import FVSBNConfig, MADEConfig, NADEConfig, PixelCNNConfig
 from gencli.models.interface import GenerativeModel
 from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 28, 28, binarization="static")
 BUILDS = {
-    "fvsbn": lambda: fvsbn.FVSBN(fvsbn.Config(), DATA),
-    "nade": lambda: nade.NADE(nade.Config(hidden=500), DATA),
-    "made": lambda: made.MADE(made.Config(hidden=(500, 500)), DATA),
-    "pixelcnn": lambda: pixelcnn.PixelCNN(pixelcnn.Config(channels=32, blocks=15, kernel=3), DATA),
+    "fvsbn": lambda: fvsbn.FVSBN(FVSBNConfig(), DATA),
+    "nade": lambda: nade.NADE(NADEConfig(hidden=500), DATA),
+    "made": lambda: made.MADE(MADEConfig(hidden=(500, 500)), DATA),
+    "pixelcnn": lambda: pixelcnn.PixelCNN(PixelCNNConfig(channels=32, blocks=15, kernel=3), DATA),
     "gated": lambda: pixelcnn.PixelCNN(
-        pixelcnn.Config(channels=32, blocks=7, kernel=3, gated=True), DATA
+        PixelCNNConfig(channels=32, blocks=7, kernel=3, gated=True), DATA
     ),
 }
 

@@ -15,13 +15,14 @@ from common import alternate, matmul_rate, report
 from torch.utils.flop_counter import FlopCounterMode
 
 from gencli import loaded
+from gencli.data.load import load
 from gencli.data.spec import DataInfo
 from gencli.evaluation.evaluate import evaluate
-from gencli.models.diffusion.ddpm import DDPM, Config
+from gencli.models.diffusion.configs import DDPMConfig
+from gencli.models.diffusion.ddpm import DDPM
 from gencli.models.diffusion.samplers import SAMPLERS
 from gencli.random import ImageGenerator
-from gencli.training.session import load_data
-from gencli.training.settings import Settings
+from gencli.training.session import recorded
 
 
 @torch.no_grad()
@@ -37,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
 
     run = loaded.load(args.run) if args.run else None
-    model: Any = run.model if run else DDPM(Config(), DataInfo(1, 28, 28)).eval()
+    model: Any = run.model if run else DDPM(DDPMConfig(), DataInfo(1, 28, 28)).eval()
     few = {"sampler": args.sampler, "steps": args.steps}
     every = {"sampler": "ddpm", "steps": model.config.timesteps}
 
@@ -55,7 +56,7 @@ def main() -> None:
         multiply_adds=counter.get_total_flops() / 2 * args.steps, rate=matmul_rate(),
     )  # fmt: skip
     if run and args.quality:
-        data = load_data(Settings(**run.run.record["settings"]), None)
+        data = load(recorded(run.run)[1])
         for options in (few, every):
             metrics = ["fd_judge"]
             found = evaluate(model, data, metrics=metrics, n_samples=args.quality, sampling=options)

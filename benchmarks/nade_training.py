@@ -19,8 +19,9 @@ from common import alternate, matmul_rate, report
 from torch import Tensor
 
 from gencli.data.spec import DataInfo
-from gencli.models.autoregressive.nade import NADE, Config
-from gencli.models.interface import Batch
+from gencli.models.autoregressive.configs import NADEConfig
+from gencli.models.autoregressive.nade import NADE
+from gencli.models.interface import Batch, Step
 
 N_PIXELS, N_HIDDEN, BATCH = 784, 500, 100
 DATA = DataInfo(1, 28, 28, binarization="static")
@@ -66,11 +67,11 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="print where our step's time goes")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    model = NADE(Config(hidden=N_HIDDEN), DATA)
+    model = NADE(NADEConfig(hidden=N_HIDDEN), DATA)
     parameters = list(model.parameters())
 
     def ours(x: Tensor) -> Tensor:
-        return model.loss(Batch(x, None)).total
+        return model.loss(Batch(x), Step()).total
 
     plain = plain_loss(model)
     x = (torch.rand(2, 1, 28, 28) < 0.2).float()

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from gencli.data.spec import DataInfo
-from gencli.models.autoregressive.pixelcnn import Config, PixelCNN
-from gencli.models.interface import Batch
+from gencli.models.autoregressive.configs import PixelCNNConfig
+from gencli.models.autoregressive.pixelcnn import PixelCNN
+from gencli.models.interface import Batch, Step
 
 CHANNELS, BLOCKS, BATCH = 32, 15, 64
 DATA = DataInfo(1, 28, 28, binarization="static")
@@ -93,7 +94,7 @@ def plain(images: Tensor, n_steps: int) -> float:
 def ours(images: Tensor, n_steps: int, precision: str) -> float:
     """Images per second of the same work as the trainer does it."""
     torch.manual_seed(0)
-    model = PixelCNN(Config(CHANNELS, BLOCKS, kernel=3), DATA)
+    model = PixelCNN(PixelCNNConfig(CHANNELS, BLOCKS, kernel=3), DATA)
     resident = images.to(torch.uint8)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0, fused=True)
     order = torch.randperm(len(images))
@@ -102,7 +103,7 @@ def ours(images: Tensor, n_steps: int, precision: str) -> float:
             began = time.perf_counter()
         x = resident[order[step * BATCH : (step + 1) * BATCH]].float()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            loss = model.loss(Batch(x, None)).total
+            loss = model.loss(Batch(x), Step()).total
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -122,7 +123,7 @@ def main() -> None:
         lambda: plain(images, arguments.steps),
         arguments.pairs,
     )
-    model = PixelCNN(Config(CHANNELS, BLOCKS, kernel=3), DATA)
+    model = PixelCNN(PixelCNNConfig(CHANNELS, BLOCKS, kernel=3), DATA)
     weights = sum(int(mask.sum()) for mask in model.buffers())
     kind = torch.bfloat16 if arguments.precision == "bf16" else torch.float32
     report(

@@ -7,9 +7,9 @@ python docs/generate.py --check    fail when a page is out of date
 from __future__ import annotations
 
 import argparse
-import ast
 import dataclasses
-import importlib.util
+import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -21,7 +21,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from gencli import registry
-from gencli.config import Field, Training, bounds, describe_type, fields_of, required_type
+from gencli.config import Config, Field, bounds, describe_type, fields_of, required_type
 from gencli.registry import ModelSpec
 
 DOCS = Path(__file__).parent
@@ -33,7 +33,8 @@ ABILITIES = {
     "log_partition": "likelihood by annealed importance sampling",
     "latent": "latent space (`interpolate`, `export --format onnx`)",
     "encoder": "encoder",
-    "labels": "samples of a class (`--label`)",
+    "log_weights": "importance sampling",
+    "completion": "completion (`sample --complete`)",
 }
 
 
@@ -139,14 +140,24 @@ def _models_page(specs: list[ModelSpec]) -> Iterator[str]:
         ],
     )
     for spec in specs:
-        config, training = spec.config()
+        config = spec.options()
         yield f"## {spec.name}\n"
         if spec.aliases:
             yield f"Also called {', '.join(f'`{alias}`' for alias in spec.aliases)}.\n"
         yield _docstring(spec.module) + "\n"
         yield from _pictures(spec, {s.name for s in specs})
         yield table(("Option", "Takes", "Default", "Meaning"), map(_option, fields_of(config)))
-        yield f"Of the common options, the defaults are `{_defaults(training)}`.\n"
+        for verb, options in (
+            ("sample", config.Sampling),
+            ("interpolate", config.Decoding),
+            ("evaluate", config.Measuring),
+        ):
+            if fields_of(options):
+                yield f"Of `gencli {verb}`:\n"
+                yield table(
+                    ("Option", "Takes", "Default", "Meaning"), map(_option, fields_of(options))
+                )
+        yield f"Of the common options, the defaults are `{_defaults(config)}`.\n"
 
 
 def _pictures(spec: ModelSpec, models: set[str]) -> Iterator[str]:
@@ -172,16 +183,12 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _abilities(spec: ModelSpec) -> str:
-    known = [text for name, text in ABILITIES.items() if name in spec.capabilities]
+    known = [text for name, text in ABILITIES.items() if name in spec.abilities]
     return ", ".join(["samples", *known])
 
 
 def _docstring(module: str) -> str:
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        raise SystemExit(f"There is no module {module}.")
-    tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
-    lines = (ast.get_docstring(tree) or "").splitlines()
+    lines = (inspect.getdoc(importlib.import_module(module)) or "").splitlines()
     return "\n".join(line if line.startswith("    ") else linked(line) for line in lines)
 
 
@@ -201,7 +208,8 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _defaults(training: Training) -> str:
+def _defaults(config: type[Config]) -> str:
+    training = config.training
     values = [(f.name, getattr(training, f.name)) for f in dataclasses.fields(training)]
     return " ".join(f"--{k.replace('_', '-')} {_text(v)}" for k, v in values if v is not None)
 

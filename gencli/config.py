@@ -1,25 +1,21 @@
-"""Settings as frozen dataclasses, and the bridge from them to typed command-line options.
+"""Options as frozen dataclasses, and what the command line and the documentation read off them.
 
-A model's file holds its `Config` and its `TRAINING` defaults above the module that uses them. The
-file imports torch, which takes over a second; so `read_config` runs only those two statements of
-it, and `gencli train vae --help` stays instant. Both may use nothing beyond Python's builtins and
-the names of this module and `typing`.
+A model's options are a `Config` in its family's `configs.py`: ordinary Python, without torch, so
+that `gencli train vae --help` is instant. Options of sampling, decoding and measuring are
+dataclasses of their own, which the config names.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import importlib.util
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, Self
 
-from gencli.data.spec import Binarization
 from gencli.errors import UsageError
+from gencli.kinds import Binarization, ConditionKind
 
 
 def option(default: Any, help: str, *, min: float | None = None, max: float | None = None) -> Any:
@@ -34,12 +30,59 @@ class Training:
     epochs: int = 20
     batch_size: int = 128
     lr: float = 1e-3
-    lr_schedule: typing.Literal["constant", "cosine"] = "constant"
+    lr_schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
     ema_decay: float = 0.0
     binarize: Binarization = "none"
     threads: int | None = None
     """Threads that the model does best with; None is as many as the machine has cores."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """A set of options; as it stands, an empty one."""
+
+    @classmethod
+    def parsed(cls, values: Mapping[str, Any]) -> Self:
+        """The options with these values, converted and checked; the others have their defaults.
+
+        Raises:
+            UsageError: If there is no such option, or a value does not fit.
+        """
+        known = {f.name: f for f in fields_of(cls)}
+        for name in values:
+            if name not in known:
+                flags = ", ".join(f.flag for f in known.values())
+                raise UsageError(
+                    f"There is no option --{name.replace('_', '-')} here.",
+                    f"There are: {flags}." if flags else "There are none.",
+                )
+        return cls(**{name: parse_value(known[name], value) for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """Options of a model: the base of every model's own.
+
+    Attributes:
+        training: The model's default training budget.
+        Sampling: Options of `sample`: keyword arguments of that name.
+        Decoding: Options of `decode`, likewise.
+        Measuring: Options of its likelihood's measurement (`log_prob_bound`, `log_partition`).
+    """
+
+    training: ClassVar[Training] = Training()
+    Sampling: ClassVar[type[Options]] = Options
+    Decoding: ClassVar[type[Options]] = Options
+    Measuring: ClassVar[type[Options]] = Options
+
+    def conditions(self) -> tuple[ConditionKind, ...]:
+        """What a model of these options is told beside the images; nothing by default."""
+        return ()
+
+    def sampling(self) -> type[Options]:
+        """`Sampling`, or less where these options leave some of it without a meaning."""
+        return type(self).Sampling
 
 
 @dataclass(frozen=True)
@@ -57,44 +100,6 @@ class Field:
     def flag(self) -> str:
         """The option's long flag, such as `--latent-dim`."""
         return "--" + self.name.replace("_", "-")
-
-
-@cache
-def read_config(module: str) -> tuple[type, Training]:
-    """The `Config` class and `TRAINING` defaults of a model's module, without importing the module.
-
-    Raises:
-        UsageError: If the module does not exist or lacks either name.
-    """
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        raise UsageError(
-            f"There is no module {module}.", "Reinstall the package that registers it."
-        )
-    tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
-    wanted = [node for node in tree.body if _defines(node) in ("Config", "TRAINING")]
-    namespace = types.ModuleType(module).__dict__
-    namespace.update(dataclass=dataclass, option=option, Training=Training, Literal=typing.Literal)
-    # Annotations are evaluated at once: postponed ones would make `dataclass` look for the module.
-    body = ast.Module(wanted, [])
-    exec(compile(body, found.origin, "exec", dont_inherit=True), namespace)
-    try:
-        config, training = namespace["Config"], namespace["TRAINING"]
-    except KeyError as error:
-        raise UsageError(
-            f"The module {module} does not define {error}.",
-            "A model's file holds a dataclass Config and a Training called TRAINING.",
-        ) from None
-    config.__annotations__ = typing.get_type_hints(config, globalns=namespace)
-    return config, training
-
-
-def _defines(node: ast.stmt) -> str | None:
-    if isinstance(node, ast.ClassDef):
-        return node.name
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id
-    return None
 
 
 def fields_of(config: type) -> list[Field]:
@@ -121,6 +126,8 @@ def parse_value(field: Field, value: Any) -> Any:
     Raises:
         UsageError: If the value does not fit.
     """
+    if value is None and type(None) in typing.get_args(field.type):
+        return None
     try:
         parsed = _convert(field.type, value)
     except (TypeError, ValueError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,23 +11,20 @@ import torch
 from torch import Tensor
 
 from gencli import registry, runs
-from gencli.config import fields_of, parse_value
+from gencli.data.conditions import Condition, checked, in_turn
 from gencli.data.spec import DataInfo
 from gencli.device import choose_device
-from gencli.errors import RunError, UsageError
-from gencli.models.abilities import HasEncoder, HasLabels, HasLatent
+from gencli.errors import UsageError
+from gencli.models.abilities import Abilities, HasEncoder, HasLatent, HasLogProb, abilities_of
+from gencli.models.build import build_model
+from gencli.models.drawing import OnStep, draw
 from gencli.models.interface import GenerativeModel
 from gencli.random import ImageGenerator
 from gencli.runs import Run
 from gencli.training.checkpoint import load_model
 
-OnStep = Callable[[int, int, Tensor], None]
 
-SAMPLE_BATCH = 250
-"""Images per forward pass unless told otherwise."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedModel:
     """A run's model with the weights of one of its checkpoints, in evaluation mode.
 
@@ -53,104 +50,78 @@ class LoadedModel:
         n: int = 1,
         *,
         seed: int = 0,
-        labels: Tensor | int | None = None,
-        batch_size: int = SAMPLE_BATCH,
+        condition: Condition | None = None,
+        batch_size: int | None = None,
         on_step: OnStep | None = None,
         **options: Any,
     ) -> Tensor:
-        """Draw images (n, C, H, W) in [0, 1]; image i depends on (seed, i) alone.
+        """Draw images (n, C, H, W) in [0, 1]; image i depends on (seed, i) and its condition alone.
 
         Args:
             n: How many.
             seed: Of the whole draw.
-            labels: One class for all, or (n,) classes, for conditional models.
+            condition: What to draw, of the kinds that the model takes; None asks for nothing in
+                particular, each class in turn.
             batch_size: Images per forward pass.
             on_step: Called as `on_step(step, total, images)` by samplers that go in steps.
             **options: The model's own, such as `temperature` or `steps`.
 
         Raises:
-            UsageError: If the model does not take an option, or takes no labels.
+            UsageError: If the model does not take an option or the condition.
         """
-        chunks = self.sample_batches(
-            n, seed=seed, labels=labels, batch_size=batch_size, on_step=on_step, **options
-        )
-        return torch.cat(list(chunks))
+        return torch.cat(
+            list(
+                self.sample_batches(
+                    n, seed=seed, condition=condition, batch_size=batch_size, on_step=on_step,
+                    **options,
+                )
+            )
+        )  # fmt: skip
 
-    @torch.no_grad()
     def sample_batches(
         self,
         n: int,
         *,
         seed: int = 0,
-        labels: Tensor | int | None = None,
-        batch_size: int = SAMPLE_BATCH,
+        condition: Condition | None = None,
+        batch_size: int | None = None,
         on_step: OnStep | None = None,
         **options: Any,
     ) -> Iterator[Tensor]:
         """What `sample` gives, batch by batch, on the CPU."""
-        options = self.given_options(**options)
-        classes = self.labels_drawn(n, labels)
-        if on_step is not None and self.shows_steps():
-            options["on_step"] = on_step
-        for first in range(0, n, batch_size):
-            indices = range(first, min(first + batch_size, n))
-            generator = ImageGenerator(seed, indices, self.model.device)
-            part = None if classes is None else classes[first : indices.stop]
-            images = self.model.sample(len(indices), generator=generator, labels=part, **options)
-            yield images.float().cpu()
+        own = self.sampling(options)
+        return draw(
+            self.model, n, seed=seed, condition=self.told(n, condition), batch_size=batch_size,
+            options=own, on_step=on_step,
+        )  # fmt: skip
 
-    def labels_drawn(self, n: int, labels: Tensor | int | None) -> Tensor | None:
-        """The classes (n,) that `sample` draws; None for unconditional models.
+    def sampling(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The model's sampling options, with these values.
 
         Raises:
-            UsageError: If labels are asked of an unconditional model, or there is no such class.
+            UsageError: If there is no such option, or a value does not fit.
         """
-        n_classes = self.data.n_classes
-        if not (isinstance(self.model, HasLabels) and self.model.conditional):
-            if labels is not None:
-                raise UsageError(
-                    f"{self.run.model} was not trained with labels.",
-                    "Leave out --label, or train a conditional model such as cgan.",
-                )
-            return None
-        if labels is None:  # every class in turn
-            classes = torch.arange(n) % n_classes
-        else:
-            classes = torch.as_tensor(labels).expand(n)
-        if n and not 0 <= int(classes.min()) <= int(classes.max()) < n_classes:
-            raise UsageError(
-                "There is no such class.", f"The classes are numbered 0 to {n_classes - 1}."
-            )
-        return classes.to(self.model.device)
+        return dataclasses.asdict(self.model.config.sampling().parsed(given))
 
-    def given_options(self, **options: Any) -> dict[str, Any]:
-        """The sampling options that are not None.
+    def told(self, n: int, condition: Condition | None = None) -> Condition:
+        """What `n` images are drawn by: the condition, or nothing in particular.
 
         Raises:
-            UsageError: If the model does not take one of them.
+            UsageError: If it is none for this model.
         """
-        given = {name: value for name, value in options.items() if value is not None}
-        allowed = self.sampling_options()
-        for name in given:
-            if name not in allowed:
-                raise UsageError(
-                    f"{self.run.model} has no sampling option --{name.replace('_', '-')}.",
-                    f"It takes: {', '.join(sorted(allowed)) or 'none of its own'}.",
-                )
-        return given
+        kinds = self.model.conditions
+        if condition is None:
+            return in_turn(self.data, kinds, n)
+        checked(condition, self.data, kinds, n)
+        return condition
 
-    def shows_steps(self) -> bool:
-        """Whether sampling goes in steps that can be watched."""
-        return "on_step" in inspect.signature(self.model.sample).parameters
-
-    def sampling_options(self) -> dict[str, inspect.Parameter]:
-        """The keyword arguments that this model's `sample` has beyond the common ones."""
-        common = {"self", "n", "generator", "labels", "on_step"}
-        signature = inspect.signature(self.model.sample)
-        return {name: p for name, p in signature.parameters.items() if name not in common}
+    @property
+    def abilities(self) -> Abilities:
+        """What the model can do."""
+        return abilities_of(self.model)
 
     @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
+    def encode(self, images: Tensor, condition: Condition | None = None) -> Tensor:
         """Images (B, C, H, W) in [0, 1] -> latents (B, ...).
 
         Raises:
@@ -160,16 +131,44 @@ class LoadedModel:
             raise UsageError(
                 f"{self.run.model} has no encoder.", f"These have one: {having('encoder')}."
             )
-        return self.model.encode(images.to(self.model.device)).cpu()
+        told = self.told(len(images), condition).to(self.model.device)
+        return self.model.encode(images.to(self.model.device), told).cpu()
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Condition | None = None, **options: Any) -> Tensor:
         """Latents (n, ...) -> images (n, C, H, W) in [0, 1].
 
+        Args:
+            z: As `sample_latent` and `encode` give them.
+            condition: As for `sample`.
+            **options: The model's own options of decoding.
+
         Raises:
-            UsageError: If the model has no latent space.
+            UsageError: If the model has no latent space, or does not take an option.
         """
-        return self.latent().decode(z.to(self.model.device)).float().cpu()
+        latent, told = self.latent(), self.told(len(z), condition).to(self.model.device)
+        own = dataclasses.asdict(type(self.model.config).Decoding.parsed(options))
+        return latent.decode(z.to(self.model.device), told, **own).float().cpu()
+
+    @torch.no_grad()
+    def log_prob(self, images: Tensor, condition: Condition | None = None) -> Tensor:
+        """Exact log-probabilities (B,) of images (B, C, H, W) in [0, 1], in nats.
+
+        Raises:
+            UsageError: If the model has no exact likelihood.
+        """
+        if not isinstance(self.model, HasLogProb):
+            raise UsageError(
+                f"{self.run.model} has no exact likelihood.",
+                f"These have one: {having('log_prob')}.",
+            )
+        told = self.told(len(images), condition).to(self.model.device)
+        return self.model.log_prob(images.to(self.model.device), told).cpu()
+
+    def __repr__(self) -> str:
+        """Such as `<vae vae-glyphs-0001, step 1720, ema weights, on cpu>`."""
+        name = f"{self.run.model} {self.run.name}"
+        return f"<{name}, step {self.step}, {self.weights} weights, on {self.model.device}>"
 
     @torch.no_grad()
     def sample_latent(self, n: int, *, seed: int = 0) -> Tensor:
@@ -194,28 +193,9 @@ class LoadedModel:
         return self.model
 
 
-def having(capability: str) -> str:
-    """The names of the models with a capability, for messages."""
-    return ", ".join(s.name for s in registry.models().values() if capability in s.capabilities)
-
-
-def build_model(model: str, config: dict[str, Any], info: dict[str, Any]) -> GenerativeModel:
-    """A model with fresh weights from what run.json records.
-
-    Raises:
-        RunError: If the record does not fit this version of the model.
-    """
-    try:
-        cls = registry.find(model).load()
-        config_class = inspect.getmodule(cls).Config  # type: ignore[union-attr]
-        known = {f.name: f for f in fields_of(config_class)}
-        values = {name: parse_value(known[name], value) for name, value in config.items()}
-        data = DataInfo(**{**info, "classes": tuple(info["classes"])})
-    except (KeyError, TypeError, UsageError) as error:
-        raise RunError(
-            f"This run's {model} does not fit this version of gencli: {error}.", "Train again."
-        ) from None
-    return cls(config_class(**values), data)  # type: ignore[call-arg]
+def having(ability: str) -> str:
+    """The names of the models with an ability, for messages."""
+    return ", ".join(s.name for s in registry.models().values() if ability in s.abilities)
 
 
 def load(

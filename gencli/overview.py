@@ -68,9 +68,9 @@ def differing(run: Run) -> dict[str, Any]:
     from gencli.training.settings import resolve
 
     try:
-        config, training = registry.find(run.model).config()
+        config = registry.find(run.model).options()
         own = {field.name: field.default for field in fields_of(config)}
-        common = dataclasses.asdict(resolve({}, training))
+        common = dataclasses.asdict(resolve({}, config.training))
     except GencliError:  # a model that is not there any more
         return {**run.record["config"], **run.record["settings"]}
     given = [*run.record["config"].items(), *run.record["settings"].items()]

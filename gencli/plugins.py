@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from gencli.config import Config
 from gencli.errors import GencliWarning
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def fault(spec: Any, taken: Collection[str], families: Collection[str]) -> str |
 
     if not isinstance(spec, ModelSpec):
         return f"it names a {type(spec).__name__}, not a ModelSpec"
-    for field in ("name", "target", "family", "summary", "paper"):
+    for field in ("name", "target", "config", "family", "summary", "paper"):
         value = getattr(spec, field)
         if not isinstance(value, str) or not value.strip():
             return f"its {field} cannot be {value!r}"
@@ -68,9 +69,12 @@ def fault(spec: Any, taken: Collection[str], families: Collection[str]) -> str |
             return f"{name!r} is no name: use small letters, digits, dots and dashes"
         if name in taken:
             return f"there is a model called {name} already"
-    if not _TARGET.fullmatch(spec.target):
-        return f"its target {spec.target!r} is not of the form module:Class"
+    for field in ("target", "config"):
+        if not _TARGET.fullmatch(getattr(spec, field)):
+            return f"its {field} {getattr(spec, field)!r} is not of the form module:Class"
     if spec.family not in families:
         return f"its family {spec.family!r} is none of {', '.join(families)}"
-    spec.config()
+    options = spec.options()
+    if not isinstance(options, type) or not issubclass(options, Config):
+        return f"its config {spec.config} is no gencli.config.Config"
     return None

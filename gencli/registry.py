@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gencli import kin, plugins
-from gencli.config import Training, read_config
+from gencli.config import Config
 from gencli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,20 +30,22 @@ class ModelSpec:
 
     Attributes:
         name: What the user types.
-        target: `module:Class`.
+        target: The model, `module:Class`.
+        config: Its options, `module:Class`, in a module that imports no torch.
         family: One of `FAMILIES`.
         summary: One line for people.
         paper: The source, with its arXiv id where it has one.
-        capabilities: Names from `gencli.models.abilities.CAPABILITIES`.
+        abilities: Names from `gencli.models.abilities.PROTOCOLS`.
         aliases: Other names for it.
     """
 
     name: str
     target: str
+    config: str
     family: str
     summary: str
     paper: str
-    capabilities: frozenset[str] = frozenset()
+    abilities: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
 
     @property
@@ -50,40 +53,50 @@ class ModelSpec:
         """The module that holds the model."""
         return self.target.partition(":")[0]
 
-    def config(self) -> tuple[type, Training]:
-        """The model's config class and training defaults, without importing the model."""
-        return read_config(self.module)
+    def options(self) -> type[Config]:
+        """The model's config class, without importing the model."""
+        loaded: type[Config] = _attribute(self.config)
+        return loaded
 
     def load(self) -> type[GenerativeModel]:
         """Import the model's class."""
-        module, _, name = self.target.partition(":")
-        loaded: Any = getattr(importlib.import_module(module), name)
-        return loaded  # type: ignore[no-any-return]
+        loaded: type[GenerativeModel] = _attribute(self.target)
+        return loaded
+
+
+def _attribute(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _spec(
-    name: str, target: str, family: str, summary: str, paper: str, capabilities: str = "",
+    name: str, target: str, summary: str, paper: str, abilities: str = "",
     aliases: tuple[str, ...] = (),
 ) -> ModelSpec:  # fmt: skip
+    family, _, cls = re.split("[.:]", target)
     return ModelSpec(
-        name, f"gencli.models.{target}", family, summary, paper,
-        frozenset(capabilities.split()), aliases,
-    )  # fmt: skip
+        name,
+        f"gencli.models.{target}",
+        f"gencli.models.{family}.configs:{cls}Config",
+        family,
+        summary,
+        paper,
+        frozenset(abilities.split()),
+        aliases,
+    )
 
 
 MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "vae",
         "latent.vae:VAE",
-        "latent",
         "Variational autoencoder with a Gaussian latent space",
         "Kingma and Welling 2013, arXiv:1312.6114",
-        "bound latent encoder",
+        "bound log_weights latent encoder",
     ),
     _spec(
         "gan",
         "adversarial.gan:GAN",
-        "adversarial",
         "Generative adversarial network of multilayer perceptrons",
         "Goodfellow et al. 2014, arXiv:1406.2661",
         "latent",
@@ -91,7 +104,6 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "dcgan",
         "adversarial.dcgan:DCGAN",
-        "adversarial",
         "Deep convolutional generative adversarial network",
         "Radford et al. 2015, arXiv:1511.06434",
         "latent",
@@ -99,7 +111,6 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "wgan",
         "adversarial.wgan:WGAN",
-        "adversarial",
         "Wasserstein GAN whose critic's weights are clipped",
         "Arjovsky et al. 2017, arXiv:1701.07875",
         "latent",
@@ -107,7 +118,6 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "wgan-gp",
         "adversarial.wgan_gp:WGANGP",
-        "adversarial",
         "Wasserstein GAN with a gradient penalty",
         "Gulrajani et al. 2017, arXiv:1704.00028",
         "latent",
@@ -115,7 +125,6 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "lsgan",
         "adversarial.lsgan:LSGAN",
-        "adversarial",
         "Generative adversarial network with a least-squares loss",
         "Mao et al. 2016, arXiv:1611.04076",
         "latent",
@@ -123,23 +132,20 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "cgan",
         "adversarial.cgan:CGAN",
-        "adversarial",
         "Generative adversarial network that draws the class it is asked for",
         "Mirza and Osindero 2014, arXiv:1411.1784",
-        "latent labels",
+        "latent",
     ),
     _spec(
         "ddpm",
         "diffusion.ddpm:DDPM",
-        "diffusion",
         "Denoising diffusion: a U-Net that turns noise into images step by step",
         "Ho et al. 2020, arXiv:2006.11239",
-        "bound latent labels",
+        "bound latent",
     ),
     _spec(
         "rbm",
         "boltzmann.rbm:RBM",
-        "boltzmann",
         "Restricted Boltzmann machine, trained by contrastive divergence",
         "Hinton 2002, Neural Computation 14:1771",
         "energy log_partition filters",
@@ -147,15 +153,13 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "dbn",
         "boltzmann.dbn:DBN",
-        "boltzmann",
         "Deep belief network: restricted Boltzmann machines on one another",
         "Hinton et al. 2006, Neural Computation 18:1527",
-        "bound filters",
+        "log_weights log_partition filters",
     ),
     _spec(
         "mixture",
         "mixture.mixture:Mixture",
-        "mixture",
         "Mixture of Bernoullis or Gaussians, trained by expectation maximisation",
         "Dempster et al. 1977, J. R. Statist. Soc. B 39:1",
         "log_prob",
@@ -164,7 +168,6 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "fvsbn",
         "autoregressive.fvsbn:FVSBN",
-        "autoregressive",
         "Fully visible sigmoid belief network: a logistic regression per pixel",
         "Frey, Hinton and Dayan 1996",
         "log_prob completion",
@@ -172,7 +175,6 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "nade",
         "autoregressive.nade:NADE",
-        "autoregressive",
         "Neural autoregressive distribution estimator; RNADE on 8-bit data",
         "Larochelle and Murray 2011; Uria et al. 2016, arXiv:1605.02226",
         "log_prob completion filters",
@@ -181,7 +183,6 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "made",
         "autoregressive.made:MADE",
-        "autoregressive",
         "Masked autoencoder for distribution estimation, of any depth",
         "Germain et al. 2015, arXiv:1502.03509",
         "log_prob completion",
@@ -189,7 +190,6 @@ MODELS: tuple[ModelSpec, ...] = (
     _spec(
         "pixelcnn",
         "autoregressive.pixelcnn:PixelCNN",
-        "autoregressive",
         "Masked convolutional network over pixels, plain or gated",
         "van den Oord et al. 2016, arXiv:1601.06759 and arXiv:1606.05328",
         "log_prob completion",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 import gencli
-from gencli.cli import console, environment, help_style, outputs
+from gencli.cli import console, environment, help_style, outputs, own_options
 from gencli.cli.doctor import doctor
 from gencli.cli.evaluate import evaluate
 from gencli.cli.export import export
@@ -18,15 +19,30 @@ from gencli.cli.failures import described, stopped
 from gencli.cli.info import info
 from gencli.cli.interpolate import interpolate
 from gencli.cli.list import list_
+from gencli.cli.parameters import with_parameters
 from gencli.cli.sample import sample
 from gencli.cli.streams import lasting
 from gencli.cli.train import ModelGroup
 from gencli.errors import GencliError, GencliWarning
 from gencli.training.signals import sparing_imports
 
+OF_A_RUN: dict[str, tuple[Callable[..., None], own_options.Kinds, bool]] = {
+    "sample": (sample, own_options.sampling, True),
+    "interpolate": (interpolate, own_options.decoding, True),
+    "evaluate": (evaluate, own_options.sampling_and_measuring, False),
+}
+"""Commands with options of the run's own model: which, and whether it can be told conditions."""
+
 
 class Commands(help_style.WholeGroup):
     """The commands in the order of their use."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """A command of RUN is built with the options of that run's model."""
+        if args and args[0] in OF_A_RUN:
+            name, *rest = args
+            return name, own_options.command(name, *OF_A_RUN[name], rest), rest
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Training comes first."""
@@ -56,9 +72,8 @@ def _train() -> None:
 
 
 app.add_typer(train, name="train")
-app.command("sample", cls=help_style.GroupedCommand)(sample)
-app.command("interpolate", cls=help_style.GroupedCommand)(interpolate)
-app.command("evaluate", cls=help_style.GroupedCommand)(evaluate)
+for _name, (_function, *_) in OF_A_RUN.items():
+    app.command(_name, cls=help_style.GroupedCommand)(with_parameters(_function, ()))
 app.command("export", cls=help_style.GroupedCommand)(export)
 app.command("list", cls=help_style.GroupedCommand)(list_)
 app.command("info", cls=help_style.GroupedCommand)(info)

@@ -39,27 +39,6 @@ Device = Annotated[
         autocompletion=shell_completion.devices,
     ),
 ]
-SOME_MODELS = "Options of some models"
-Temperature = Annotated[
-    float | None, typer.Option(help="Below 1: safer, alike.", min=0, rich_help_panel=SOME_MODELS)
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        help="Steps of a diffusion sampler or a chain.", min=1, rich_help_panel=SOME_MODELS
-    ),
-]
-Sampler = Annotated[
-    str | None,
-    typer.Option(help="Diffusion: ddpm, ddim, dpm++ or sde-dpm++.", rich_help_panel=SOME_MODELS),
-]
-Guidance = Annotated[
-    float | None,
-    typer.Option(
-        help="Conditional diffusion: 0 ignores the label, 1 is plain, more insists.",
-        rich_help_panel=SOME_MODELS,
-    ),
-]
 Caption = Annotated[
     bool, typer.Option("--caption", help="Write run, step and seed under the picture.")
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from gencli.cli import conditions
 from gencli.cli.images import read_images
 from gencli.errors import UsageError
 from gencli.loaded import LoadedModel, having
@@ -13,12 +15,17 @@ from gencli.models.abilities import HasCompletion
 from gencli.random import ImageGenerator
 from gencli.viz.grid import make_grid
 
-N_COMPLETIONS = 6
-
 
 @torch.no_grad()
 def completion_sheet(
-    loaded: LoadedModel, reference: str, keep: str, *, seed: int, options: dict[str, Any]
+    loaded: LoadedModel,
+    reference: str,
+    keep: str,
+    *,
+    each: int,
+    seed: int,
+    options: Mapping[str, Any],
+    own: Mapping[str, Any],
 ) -> Any:
     """A picture (H', W', C): one row per image.
 
@@ -26,8 +33,10 @@ def completion_sheet(
         loaded: The model.
         reference: Which images, as for `read_images`.
         keep: The half that is given: top, bottom, left or right.
+        each: Completions of each image.
         seed: Of the completions.
         options: Sampling options, such as `temperature`.
+        own: The command's own options, which may tell the model a condition.
 
     Raises:
         UsageError: If the model cannot complete images.
@@ -47,10 +56,14 @@ def completion_sheet(
         "right": (slice(None), slice(half_w, None)),
     }[keep]
     known[region] = True
-    repeated = x.repeat_interleave(N_COMPLETIONS, 0).to(model.device)
+    repeated = x.repeat_interleave(each, 0).to(model.device)
     generator = ImageGenerator(seed, range(len(repeated)), model.device)
-    filled = model.complete(repeated, known.to(model.device), generator=generator, **options)
-    filled = filled.float().cpu().view(len(x), N_COMPLETIONS, *x.shape[1:])
+    condition = loaded.told(len(repeated), conditions.read(own, loaded, len(repeated)))
+    filled = model.complete(
+        repeated, known.to(model.device), generator=generator,
+        condition=condition.to(model.device), **loaded.sampling(options),
+    )  # fmt: skip
+    filled = filled.float().cpu().view(len(x), each, *x.shape[1:])
     masked = torch.where(known, x, 0.5)
     rows = torch.cat([x[:, None], masked[:, None], filled], dim=1)
-    return make_grid(rows.flatten(0, 1), columns=N_COMPLETIONS + 2)
+    return make_grid(rows.flatten(0, 1), columns=each + 2)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gencli import registry
 from gencli.config import fields_of
+from gencli.data.options import DataOptions
 from gencli.training.settings import Settings
 
 OWN = ("GENCLI_HOME", "GENCLI_MIRROR", "GENCLI_DEBUG")
@@ -18,14 +19,15 @@ def without_meaning(environment: Mapping[str, str]) -> str | None:
     Args:
         environment: The process's.
     """
-    common = {*OWN, *(PREFIX + field.name.upper() for field in fields_of(Settings))}
+    fields = [*fields_of(DataOptions), *fields_of(Settings)]
+    common = {*OWN, *(PREFIX + field.name.upper() for field in fields)}
     unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in common)
     if not unknown:
         return None
     known = common | {  # options of models, which are read only now
         PREFIX + field.name.upper()
         for spec in registry.models().values()
-        for field in fields_of(spec.config()[0])
+        for field in fields_of(spec.options())
     }
     told = []
     for name in unknown:

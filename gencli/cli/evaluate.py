@@ -12,18 +12,16 @@ from gencli.cli.arguments import (
     BatchSize,
     Checkpoint,
     Device,
-    Guidance,
     Json,
     Quiet,
     Raw,
     RunArgument,
-    Sampler,
     Seed,
-    Steps,
-    Temperature,
     be_quiet,
 )
 from gencli.cli.opening import keep, open_run, same_data, which
+from gencli.cli.own_options import given
+from gencli.data import catalogue
 from gencli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,19 +52,9 @@ def evaluate(
         int | None, typer.Option("--n", "-n", help="Test images for the likelihood.", min=1)
     ] = None,
     k: Annotated[
-        int, typer.Option("--k", "-k", help="Importance samples per image in nll_estimate.", min=2)
+        int, typer.Option("--k", "-k", help="Importance samples per image in nll_estimate.", min=1)
     ] = 500,
     samples: Annotated[int, typer.Option(help="Samples drawn for their quality.", min=2)] = 10_000,
-    chains: Annotated[
-        int | None, typer.Option(help="Chains of annealed importance sampling.", min=2)
-    ] = None,
-    temperatures: Annotated[
-        int | None, typer.Option(help="Its intermediate temperatures.", min=2)
-    ] = None,
-    temperature: Temperature = None,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    guidance: Guidance = None,
     seed: Seed = 0,
     batch_size: BatchSize = None,
     checkpoint: Checkpoint = "last",
@@ -74,6 +62,7 @@ def evaluate(
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
+    **own: Any,
 ) -> None:
     """Measure a model; prints a table, or JSON.
 
@@ -83,11 +72,11 @@ def evaluate(
     console.begin("loading PyTorch")
     import dataclasses
 
+    from gencli.data.load import load
     from gencli.evaluation.evaluate import KEYS
     from gencli.evaluation.evaluate import evaluate as measure
     from gencli.evaluation.judge import judged_by
-    from gencli.training.session import load_data
-    from gencli.training.settings import Settings
+    from gencli.training.session import recorded
 
     wanted = None if metrics is None else [key.strip() for key in metrics.split(",")]
     for key in wanted or ():
@@ -98,13 +87,16 @@ def evaluate(
                 f"There is no metric called {key}.", f"{hint}There are: {', '.join(KEYS)}."
             )
     model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
-    settings = Settings(**model.run.record["settings"])
-    if data is not None and data != settings.data:
-        own = "binarized-mnist" in (data, settings.data)
-        binarize = None if own else settings.binarize
-        settings = dataclasses.replace(settings, data=data, val=None, binarize=binarize)
+    _, options = recorded(model.run)
+    if data is not None and data != options.data:
+        # One of the two may be binary as it comes; else it is made as the run's own were.
+        fixed = {catalogue.fixed_binarization(name) for name in (data, options.data)} - {None}
+        binarize = None if fixed else options.binarize
+        options = dataclasses.replace(options, data=data, val=None, binarize=binarize)
+    config = model.model.config
+    drawing, measuring = given(own, config.sampling()), given(own, type(config).Measuring)
     with console.counting() as progress:
-        images = load_data(settings, progress)
+        images = load(options, progress)
         if images.info.shape != model.data.shape or images.info.binary != model.data.binary:
             raise UsageError(
                 f"{images.name} {images.info.shape} does not fit a model trained on "
@@ -114,11 +106,7 @@ def evaluate(
         same_data(model, images)
         results = measure(
             model.model, images, split=split, n=n, k=k, n_samples=samples, metrics=wanted,
-            seed=seed, batch_size=batch_size, n_chains=chains, n_temperatures=temperatures,
-            sampling=model.given_options(
-                temperature=temperature, steps=steps, sampler=sampler, guidance=guidance
-            ),
-            progress=progress,
+            seed=seed, batch_size=batch_size, own=measuring, sampling=drawing, progress=progress,
         )  # fmt: skip
     document: dict[str, Any] = {
         "run": str(model.run.path),
@@ -134,8 +122,7 @@ def evaluate(
         "metrics": {key: metric.to_json() for key, metric in results.items()},
     }
     asked: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "metrics": wanted}
-    asked |= {"n": n, "k": k, "samples": samples, "chains": chains, "temperatures": temperatures}
-    asked |= {"temperature": temperature, "steps": steps, "sampler": sampler, "guidance": guidance}
+    asked |= {"n": n, "k": k, "samples": samples, **drawing, **measuring}
     keep(model, document, asked)
     if json:
         console.emit_json(document)

@@ -11,12 +11,12 @@ from torch import Tensor
 from gencli.cli import console
 from gencli.cli.opening import same_data
 from gencli.data.decode import BROKEN, decode, strict_pillow, why_broken
+from gencli.data.load import load
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
 from gencli.home import user_path
 from gencli.loaded import LoadedModel
-from gencli.training.session import load_data
-from gencli.training.settings import Settings
+from gencli.training.session import recorded
 
 
 def read_images(reference: str, loaded: LoadedModel) -> Tensor:
@@ -41,7 +41,7 @@ def read_images(reference: str, loaded: LoadedModel) -> Tensor:
             )
         return _binary(_read_file(path, info), info)
     with console.counting() as progress:
-        data = load_data(Settings(**loaded.run.record["settings"]), progress)
+        data = load(recorded(loaded.run)[1], progress)
     split = getattr(data, match[1])
     same_data(loaded, data)
     first, last = int(match[2]), int(match[3] or match[2])
@@ -51,6 +51,16 @@ def read_images(reference: str, loaded: LoadedModel) -> Tensor:
             "They are numbered from 0.",
         )
     return _binary(split.images[first : last + 1].float() / 255, info)
+
+
+def read_source(reference: str, info: DataInfo) -> Tensor:
+    """A source image (1, C', H', W') in [0, 1] from a file.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    channels, height, width = info.source_shape
+    return _read_file(Path(reference).expanduser(), DataInfo(channels, height, width))
 
 
 def _read_file(path: Path, info: DataInfo) -> Tensor:

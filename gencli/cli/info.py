@@ -66,13 +66,13 @@ def _describe(subject: str) -> dict[str, Any]:
 
 
 def _model(spec: registry.ModelSpec) -> dict[str, Any]:
-    config, training = spec.config()
+    config = spec.options()
     return {
         "name": spec.name,
         "family": spec.family,
         "summary": spec.summary,
         "paper": spec.paper,
-        "capabilities": sorted(spec.capabilities),
+        "abilities": sorted(spec.abilities),
         "aliases": list(spec.aliases),
         "options": {
             field.name: {
@@ -82,7 +82,7 @@ def _model(spec: registry.ModelSpec) -> dict[str, Any]:
             }
             for field in fields_of(config)
         },
-        "training": dataclasses.asdict(training),
+        "training": dataclasses.asdict(config.training),
     }
 
 

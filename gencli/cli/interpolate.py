@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from gencli.cli import console
+from gencli.cli import conditions, console
 from gencli.cli.arguments import (
     Caption,
     Checkpoint,
@@ -23,13 +22,14 @@ from gencli.cli.arguments import (
 from gencli.cli.opening import caption as caption_of
 from gencli.cli.opening import open_run
 from gencli.cli.outputs import announce, target
+from gencli.cli.own_options import given
 from gencli.errors import UsageError
 
 
 def interpolate(
     run: RunArgument,
     rows: Annotated[int, typer.Option(help="Paths between random latents.", min=1)] = 8,
-    steps: Annotated[int, typer.Option(help="Images along each path.", min=2)] = 10,
+    points: Annotated[int, typer.Option(help="Images along each path.", min=2)] = 10,
     kind: Annotated[
         Literal["spherical", "linear"], typer.Option(help="The path between two latents.")
     ] = "spherical",
@@ -52,6 +52,7 @@ def interpolate(
     force: Force = False,
     caption: Caption = False,
     quiet: Quiet = False,
+    **own: Any,
 ) -> None:
     """Walk the latent space; prints the path written."""
     be_quiet(quiet)
@@ -63,6 +64,7 @@ def interpolate(
     import torch
 
     from gencli.models.latent.paths import manifold_grid, path
+    from gencli.viz.animation import write_gif
     from gencli.viz.caption import captioned
     from gencli.viz.grid import make_grid, write_png
 
@@ -70,6 +72,7 @@ def interpolate(
     drawn = start is None and grid is None  # otherwise nothing is random
     text = caption_of(model, seed if drawn else None) if caption else ""
     model.latent()
+    options = given(own, type(model.model.config).Decoding)
     if grid is not None:
         if (dims := model.sample_latent(1).flatten(1).shape[1]) != 2:
             raise UsageError(
@@ -77,8 +80,9 @@ def interpolate(
                 f"Train one: gencli train {model.run.model} --latent-dim 2",
             )
         where = target(out, force, model.run, "manifold", ".png")
-        sheet = make_grid(model.decode(manifold_grid(grid)), columns=grid, padding=0)
-        write_png(captioned(sheet, text), where)
+        condition = conditions.read(own, model, grid * grid)
+        images = model.decode(manifold_grid(grid), condition, **options)
+        write_png(captioned(make_grid(images, columns=grid, padding=0), text), where)
         announce(where)
         return
     if start is not None and end is not None:
@@ -88,25 +92,19 @@ def interpolate(
     else:
         z = model.sample_latent(2 * rows, seed=seed)
         ends = [z[:rows], z[rows:]]
+    # What an image is told stays the same along its path.
+    told = model.told(len(ends[0]), conditions.read(own, model, len(ends[0])))
     where = target(out, force, model.run, "interpolate", f".{format}")
     if format == "gif":
-        _animate(model, ends, steps, kind, where, text)
+        z = path(ends[0], ends[1], max(points, 24), kind)
+        sheets = (make_grid(model.decode(z[:, i], told, **options)) for i in range(z.shape[1]))
+        frames = [captioned(sheet, text) for sheet in sheets]
+        write_gif([*frames, *frames[-2:0:-1]], where)  # there and back again
     else:
-        z = path(ends[0], ends[1], steps, kind)  # (rows, steps, ...)
-        images = torch.cat([model.decode(row) for row in z])
-        write_png(captioned(make_grid(images, columns=steps), text), where)
+        z = path(ends[0], ends[1], points, kind)  # (rows, points, ...)
+        rows_told = (told.rows(torch.full((points,), i)) for i in range(len(z)))
+        images = torch.cat(
+            [model.decode(row, of, **options) for row, of in zip(z, rows_told, strict=True)]
+        )
+        write_png(captioned(make_grid(images, columns=points), text), where)
     announce(where)
-
-
-def _animate(
-    model: Any, ends: list[Any], steps: int, kind: Any, where: Path | Any, text: str
-) -> None:
-    """All rows at once, there and back again."""
-    from gencli.models.latent.paths import path
-    from gencli.viz.animation import write_gif
-    from gencli.viz.caption import captioned
-    from gencli.viz.grid import make_grid
-
-    z = path(ends[0], ends[1], max(steps, 24), kind)
-    frames = [captioned(make_grid(model.decode(z[:, i])), text) for i in range(z.shape[1])]
-    write_gif([*frames, *frames[-2:0:-1]], where)

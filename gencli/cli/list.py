@@ -116,7 +116,7 @@ def _models() -> list[dict[str, Any]]:
             "family": spec.family,
             "summary": spec.summary,
             "paper": spec.paper,
-            "capabilities": sorted(spec.capabilities),
+            "abilities": sorted(spec.abilities),
         }
         for spec in registry.models().values()
     ]

@@ -6,6 +6,7 @@ shown in the help all the same. Precedence: default < TOML < environment < flag.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import tomllib
 import typing
@@ -69,16 +70,18 @@ def parameter(field: Field, panel: str, envvar: bool = True) -> inspect.Paramete
 def with_parameters(
     function: Callable[..., None], parameters: Iterable[inspect.Parameter]
 ) -> Callable[..., None]:
-    """The function with these keyword parameters in place of its `**given`."""
-    own = [
-        p
-        for p in inspect.signature(function, eval_str=True).parameters.values()
-        if p.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
+    """A function that calls this one, with these keyword parameters in place of its `**own`."""
+    signature = inspect.signature(function, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     merged = [*own, *parameters]
-    function.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
-    function.__annotations__ = {p.name: p.annotation for p in merged}
-    return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> None:
+        function(*args, **kwargs)
+
+    call.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in merged}
+    return call
 
 
 def read_toml(name: str) -> tuple[str, dict[str, Any]]:

@@ -7,34 +7,36 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from gencli.cli import console
+from gencli.cli import conditions, console
 from gencli.cli.arguments import (
-    SOME_MODELS,
     BatchSize,
     Caption,
     Checkpoint,
     Device,
     Force,
-    Guidance,
     Out,
     Quiet,
     Raw,
     RunArgument,
-    Sampler,
     Seed,
-    Steps,
-    Temperature,
     be_quiet,
 )
 from gencli.cli.opening import caption as caption_of
 from gencli.cli.opening import open_run
 from gencli.cli.outputs import announce, target
+from gencli.cli.own_options import given
 from gencli.errors import UsageError
+
+N_IMAGES = 64
+N_COMPLETIONS = 6
 
 
 def sample(
     run: RunArgument,
-    n: Annotated[int, typer.Option("--n", "-n", help="How many images.", min=1)] = 64,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", "-n", help="How many images: 64, or 6 of each with --complete.", min=1),
+    ] = None,
     out: Out = None,
     format: Annotated[
         Literal["grid", "png", "npz", "gif"],
@@ -48,32 +50,22 @@ def sample(
     force: Force = False,
     caption: Caption = False,
     preview: Annotated[bool, typer.Option("--preview", help="Show a few in the terminal.")] = False,
-    label: Annotated[
-        int | None,
-        typer.Option(
-            help="Class to draw; every class in turn by default.", rich_help_panel=SOME_MODELS
-        ),
-    ] = None,
-    temperature: Temperature = None,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    guidance: Guidance = None,
     complete: Annotated[
         str | None,
         typer.Option(
             help="Autoregressive: fill in these images, such as test:0..7 or a file.",
-            rich_help_panel=SOME_MODELS,
         ),
     ] = None,
     keep: Annotated[
         Literal["top", "bottom", "left", "right"],
-        typer.Option(help="With --complete: the half that is given.", rich_help_panel=SOME_MODELS),
+        typer.Option(help="With --complete: the half that is given."),
     ] = "top",
     quiet: Quiet = False,
+    **own: Any,
 ) -> None:
     """Draw samples; prints the path written.
 
-    Image i depends on the seed and i alone.
+    Image i depends on the seed, its condition and i alone.
     """
     be_quiet(quiet)
     if caption and format in ("png", "npz"):
@@ -81,41 +73,43 @@ def sample(
             f"--format {format} has no room for a caption.", "Use --format grid or gif."
         )
     model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
-    options = model.given_options(
-        temperature=temperature, steps=steps, sampler=sampler, guidance=guidance
-    )
+    options = given(own, model.model.config.sampling())
     text = caption_of(model, seed) if caption else ""
     if complete is not None:
         from gencli.cli.completion_sheet import completion_sheet
-
-        picture = completion_sheet(model, complete, keep, seed=seed, options=options)
-        where = target(out, force, model.run, "completion", ".png")
         from gencli.viz.caption import captioned
         from gencli.viz.grid import write_png
 
+        if format != "grid":
+            raise UsageError("--complete makes one sheet.", f"Leave out --format {format}.")
+        picture = completion_sheet(
+            model, complete, keep, each=n or N_COMPLETIONS, seed=seed, options=options, own=own
+        )
+        where = target(out, force, model.run, "completion", ".png")
         write_png(captioned(picture, text), where)
         announce(where)
         return
+    n = n or N_IMAGES
+    condition = conditions.read(own, model, n)
     suffix = {"grid": ".png", "png": "" if n > 1 else ".png", "npz": ".npz", "gif": ".gif"}[format]
     where = target(out, force, model.run, "sample", suffix)
     if format == "gif":
-        _trajectory(model, where, n, seed, label, options, text)
+        _trajectory(model, where, n, seed, condition, options, text)
     else:
-        _images(model, where, format, n, seed, label, batch_size, options, preview, text)
+        _images(model, where, format, n, seed, condition, batch_size, options, preview, text)
     announce(where)
 
 
 def _images(
-    model: Any, where: Any, format: str, n: int, seed: int, label: int | None,
+    model: Any, where: Any, format: str, n: int, seed: int, condition: Any,
     batch_size: int | None, options: dict[str, Any], preview: bool, text: str,
 ) -> None:  # fmt: skip
-    from gencli.loaded import SAMPLE_BATCH
     from gencli.viz.caption import captioned
     from gencli.viz.grid import make_grid, write_npz, write_png, write_pngs
 
     with console.counting() as progress:
         images = model.sample(
-            n, seed=seed, labels=label, batch_size=batch_size or SAMPLE_BATCH,
+            n, seed=seed, condition=condition, batch_size=batch_size,
             on_step=lambda step, total, _: progress("Sampling", step, total), **options,
         )  # fmt: skip
     if preview:
@@ -123,7 +117,7 @@ def _images(
 
         show(images, console.stderr())
     if format == "npz":
-        write_npz(images, where, model.labels_drawn(n, label))
+        write_npz(images, where, model.told(n, condition).labels)
     elif format == "png" and n > 1:
         assert isinstance(where, Path)
         write_pngs(images, where)
@@ -133,7 +127,7 @@ def _images(
 
 
 def _trajectory(
-    model: Any, where: Any, n: int, seed: int, label: int | None, options: dict[str, Any],
+    model: Any, where: Any, n: int, seed: int, condition: Any, options: dict[str, Any],
     text: str,
 ) -> None:  # fmt: skip
     from gencli.viz.animation import write_gif
@@ -146,10 +140,10 @@ def _trajectory(
         if step % max(total // 60, 1) == 0 or step == total:
             frames.append(captioned(make_grid(images.float().cpu().clamp(0, 1)), text))
 
-    if not model.shows_steps():
+    if not model.abilities.steps:
         raise UsageError(
             f"{model.run.model} has no trajectory to animate.",
             "Use `gencli interpolate --format gif`, or a diffusion model.",
         )
-    model.sample(n, seed=seed, labels=label, batch_size=n, on_step=keep_frame, **options)
+    model.sample(n, seed=seed, condition=condition, batch_size=n, on_step=keep_frame, **options)
     write_gif([*frames, *frames[-1:] * 12], where)

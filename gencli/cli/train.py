@@ -10,7 +10,8 @@ import typer
 from gencli import registry
 from gencli.cli import console, help_style, shell_completion
 from gencli.cli.parameters import merge, parameter, read_toml, with_parameters
-from gencli.config import fields_of
+from gencli.config import Options, fields_of
+from gencli.data.options import DataOptions
 from gencli.errors import UsageError
 from gencli.registry import ModelSpec
 from gencli.training.settings import GROUPS, Settings
@@ -30,7 +31,7 @@ class ModelGroup(help_style.WholeGroup):
 
 def command(spec: ModelSpec) -> Any:
     """The Typer command that trains one model."""
-    config, training = spec.config()
+    config = spec.options()
     panel = f"Options of {spec.name}"
 
     def train(
@@ -70,10 +71,17 @@ def command(spec: ModelSpec) -> Any:
         _train(spec, resume, name, config, json, given)
 
     common = [
-        dataclasses.replace(field, default=getattr(training, field.name, field.default))
+        dataclasses.replace(field, default=getattr(config.training, field.name, field.default))
         for field in fields_of(Settings)
     ]
+    about_data = [
+        dataclasses.replace(field, default=config.training.binarize)
+        if field.name == "binarize"
+        else field
+        for field in fields_of(DataOptions)
+    ]
     parameters = [parameter(field, panel) for field in fields_of(config)]
+    parameters += [parameter(field, "Data") for field in about_data]
     parameters += [parameter(field, GROUPS.get(field.name, "Training")) for field in common]
     app = typer.Typer(add_completion=False, rich_markup_mode=help_style.markup_mode())
     app.command(spec.name, cls=help_style.GroupedCommand, help=f"{spec.summary} ({spec.paper}).")(
@@ -90,16 +98,17 @@ def _train(
     json: bool,
     given: dict[str, Any],
 ) -> None:
-    model_fields, setting_fields = fields_of(spec.config()[0]), fields_of(Settings)
+    groups: tuple[type[Options], ...] = (spec.options(), DataOptions, Settings)
     source, toml = read_toml(config) if config else ("", {})
     if toml.pop("model", spec.name) != spec.name:
         raise UsageError(
             f"{source} is for another model.", f"See `gencli train {spec.name} --help`."
         )
-    values = merge([*model_fields, *setting_fields], toml, source, given)
-    in_model = {f.name for f in model_fields}
-    model_values = {k: v for k, v in values.items() if k in in_model}
-    settings = {k: v for k, v in values.items() if k not in in_model}
+    fields = [fields_of(group) for group in groups]
+    values = merge([field for group in fields for field in group], toml, source, given)
+    own, about_data, settings = (
+        {f.name: values[f.name] for f in group if f.name in values} for group in fields
+    )
     _only_one_length(settings, given)
 
     console.begin("loading PyTorch")
@@ -109,14 +118,14 @@ def _train(
     with console.counting() as progress:
         if resume is None:
             run, trainer, state = session.start(
-                spec.name, model_values, settings,
+                spec.name, own, DataOptions(**about_data), settings,
                 name=name, reporter=reporter, progress=progress,
             )  # fmt: skip
         else:
             if name is not None:
                 raise UsageError("A resumed run keeps its name.", "Leave out --name.")
             run, trainer, state = session.resume(
-                spec.name, resume, model_values | settings, reporter=reporter, progress=progress
+                spec.name, resume, values, reporter=reporter, progress=progress
             )
     if not json:
         console.emit(str(run.path))

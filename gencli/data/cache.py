@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gencli.atomic import discard, whole_folder
 from gencli.errors import DataError
 
-FORMAT = 2
+FORMAT = 3
 CURE = "Make room or permission there, or set GENCLI_HOME to another folder."
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
@@ -38,7 +38,8 @@ class Stored:
         images: Split ("train", "test" and perhaps "val") -> (N, C, H, W).
         labels: Split -> (N,), for the splits that have labels.
         classes: Names of the classes, in the order of the labels.
-        captions: A line for each training image, or nothing.
+        tokens: Split -> (N, L), captions by `vocabulary`, for data that have them.
+        vocabulary: Words of the captions, from the token 2 on.
         notes: What the user should be told.
         bad: Files that could not be read, each with the reason.
         fingerprint: A hash of images and labels.
@@ -47,7 +48,8 @@ class Stored:
     images: dict[str, Images]
     labels: dict[str, Labels] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
-    captions: tuple[str, ...] = ()
+    tokens: dict[str, Labels] = field(default_factory=dict)
+    vocabulary: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
     fingerprint: str = ""
@@ -89,19 +91,22 @@ def unwritable(folder: Path, error: OSError) -> DataError:
 def _write(folder: Path, stored: Stored) -> None:
     hashed = blake2b(digest_size=16)
     checksums = {}
-    for kind, arrays in (("images", stored.images), ("labels", stored.labels)):
+    columns = (("images", stored.images), ("labels", stored.labels), ("tokens", stored.tokens))
+    for kind, arrays in columns:
         for split, array in arrays.items():
             name = f"{split}-{kind}.npy"
             np.save(folder / name, array, allow_pickle=False)
             checksums[name] = _checksum(folder / name)
-            hashed.update(f"{split}-{kind}{array.shape}".encode())
-            hashed.update(np.ascontiguousarray(array).data)
+            if kind != "tokens":
+                hashed.update(f"{split}-{kind}{array.shape}".encode())
+                hashed.update(np.ascontiguousarray(array).data)
     meta = {
         "format": FORMAT,
         "images": list(stored.images),
         "labels": list(stored.labels),
         "classes": stored.classes,
-        "captions": stored.captions,
+        "tokens": list(stored.tokens),
+        "vocabulary": stored.vocabulary,
         "notes": stored.notes,
         "bad": stored.bad,
         "fingerprint": hashed.hexdigest(),
@@ -123,7 +128,8 @@ def _read(folder: Path) -> Stored:
         {split: _map(folder / f"{split}-images.npy") for split in meta["images"]},
         {split: _map(folder / f"{split}-labels.npy") for split in meta["labels"]},
         classes=tuple(meta["classes"]),
-        captions=tuple(meta["captions"]),
+        tokens={split: _map(folder / f"{split}-tokens.npy") for split in meta["tokens"]},
+        vocabulary=tuple(meta["vocabulary"]),
         notes=tuple(meta["notes"]),
         bad=tuple(meta["bad"]),
         fingerprint=meta["fingerprint"],

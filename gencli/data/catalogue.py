@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gencli.errors import UsageError
+from gencli.kinds import Binarization
 from gencli.registry import nearest
 
 _DIGITS = tuple("0123456789")
@@ -24,6 +25,7 @@ class DatasetSpec:
         licence: Its terms.
         n_val: Images of its own validation split; 0 where it has none.
         classes: Names of the classes, in the order of the labels; empty where there are none.
+        binarization: Of a set that is binary as it comes; None for grey values and colours.
     """
 
     name: str
@@ -35,6 +37,7 @@ class DatasetSpec:
     licence: str
     n_val: int = 0
     classes: tuple[str, ...] = ()
+    binarization: Binarization | None = None
 
 
 DATASETS: tuple[DatasetSpec, ...] = (
@@ -103,6 +106,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         "Salakhutdinov and Murray 2008; Larochelle and Murray 2011",
         "CC BY-SA 3.0",
         n_val=10_000,
+        binarization="static",
     ),
 )  # fmt: skip
 
@@ -124,3 +128,8 @@ def find(name: str) -> DatasetSpec:
     near = nearest(name, names())
     hint = f"Did you mean {near}?" if near else "See `gencli list datasets`, or name a folder."
     raise UsageError(f"There is no data set or folder called {name}.", hint)
+
+
+def fixed_binarization(name: str) -> Binarization | None:
+    """The binarisation of a named set that is binary as it comes; None for everything else."""
+    return next((spec.binarization for spec in DATASETS if spec.name == name), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from torch import Tensor
 
 from gencli.data import binarize as binarizing
 from gencli.data import catalogue
-from gencli.data.cache import Stored, cached, digest
+from gencli.data.cache import Labels, Stored, cached, digest
 from gencli.data.fetch import Progress
+from gencli.data.options import DataOptions
 from gencli.data.order import hold_out
-from gencli.data.spec import Binarization, DataInfo
+from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
 from gencli.home import cache_dir, user_path
+from gencli.kinds import Binarization
 
 _VERSION = 1  # of resizing and of the static draw; a change makes the arrays anew
 _DEFAULT_VAL = 5_000
@@ -32,13 +35,20 @@ class Split:
     Attributes:
         images: (N, C, H, W) uint8 on the CPU.
         labels: (N,) int64, or None where there are none.
+        text: Captions as tokens (N, L) int64, or None where there are none.
     """
 
     images: Tensor
     labels: Tensor | None
+    text: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def rows(self, which: Tensor | slice) -> Split:
+        """Some of the images."""
+        columns = (None if t is None else t[which] for t in (self.labels, self.text))
+        return Split(self.images[which], *columns)
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,6 @@ class ImageData:
         test: For the final reading alone, in the source's order.
         fingerprint: A hash of all images and labels before holding out, and after resizing and
             static binarisation.
-        captions: A line for each training image, or None.
         notes: What the user should be told.
     """
 
@@ -63,66 +72,53 @@ class ImageData:
     val: Split
     test: Split
     fingerprint: str
-    captions: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
 
 
-def load(
-    name: str,
-    *,
-    image_size: int | None = None,
-    val: int | None = None,
-    binarize: Binarization | None = None,
-    skip_bad: bool = False,
-    progress: Progress | None = None,
-) -> ImageData:
+def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
     """Load a data set by its name or by the path of a folder of images.
 
+    A known name wins over a folder called the same. `val` images are held out for validation, the
+    same ones in every run; unless it is given, the set's own validation split or 5,000, at most a
+    tenth of the training images. A set that is binary already stays as it is.
+
     Args:
-        name: As in `gencli list datasets`, or a path. A known name wins over a folder called the
-            same.
-        image_size: Side of the images in pixels; None keeps a named set's own and lets a folder
-            choose.
-        val: Images held out for validation, the same ones in every run; 0 holds none out. None
-            means the set's own validation split or 5,000, at most a tenth of the training images.
-        binarize: None means `static` for binarized-mnist, which is nothing else, and `none`
-            otherwise.
-        skip_bad: Leave unreadable images of a folder out.
+        options: What the user said.
         progress: Told of downloads, reading and decoding.
 
     Raises:
         UsageError: If there is no such data set, or a setting does not fit it.
         DataError: If the data cannot be had or read.
     """
-    if image_size is not None and image_size < 1:
-        raise UsageError(f"--image-size cannot be {image_size}.", "It takes at least 1.")
-    path = _folder(name)
+    size, how = options.image_size, options.binarize or "none"
+    if size is not None and size < 1:
+        raise UsageError(f"--image-size cannot be {size}.", "It takes at least 1.")
+    path = _folder(options.data)
     notes: tuple[str, ...] = ()
     if path is None:
         from gencli.data.sources import named
 
-        spec = catalogue.find(name)
-        if name == "binarized-mnist":
-            if image_size not in (None, 28):
+        spec = catalogue.find(options.data)
+        name, folder = spec.name, cache_dir() / spec.name
+        if spec.binarization is not None:
+            if size not in (None, spec.shape[1]):
                 raise UsageError(
-                    "binarized-mnist has 28x28 pixels and cannot be resized.",
-                    f"Use --data mnist --binarize static --image-size {image_size}",
+                    f"{name} has {spec.shape[1]}x{spec.shape[2]} pixels and cannot be resized.",
+                    f"Use --data mnist --binarize {spec.binarization} --image-size {size}",
                 )
-            if binarize not in (None, "static"):
-                notes = (f"binarized-mnist is binary as it is: static, not {binarize}",)
-            binarize = "static"
+            if options.binarize not in (None, spec.binarization):
+                notes = (f"{name} is binary as it is: {spec.binarization}, not {how}",)
+            how = spec.binarization
         stored = named(spec, progress)
-        folder = cache_dir() / name
-        if name != "binarized-mnist":
-            stored = _prepared(stored, folder, image_size, binarize == "static", progress)
+        if spec.binarization is None:
+            stored = _prepared(stored, folder, size, how == "static", progress)
     else:
         from gencli.data.folder import load_folder
 
-        name = str(path)
-        stored = load_folder(path, image_size, skip_bad=skip_bad, progress=progress)
-        folder = cache_dir() / "folders"
-        stored = _prepared(stored, folder, None, binarize == "static", progress)
-    return _assemble(name, stored, val, binarize or "none", notes)
+        name, folder = str(path), cache_dir() / "folders"
+        stored = load_folder(path, size, skip_bad=options.skip_bad, progress=progress)
+        stored = _prepared(stored, folder, None, how == "static", progress)
+    return _assemble(name, stored, options, how, notes)
 
 
 def _folder(name: str) -> Path | None:
@@ -178,25 +174,23 @@ def _resize(images: Tensor, size: int) -> Tensor:
 
 
 def _assemble(
-    name: str, stored: Stored, val: int | None, how: Binarization, notes: tuple[str, ...]
+    name: str, stored: Stored, options: DataOptions, how: Binarization, notes: tuple[str, ...]
 ) -> ImageData:
     splits = {
         split: Split(
-            torch.from_numpy(images),
-            torch.from_numpy(stored.labels[split]) if split in stored.labels else None,
+            torch.from_numpy(images), _column(stored.labels, split), _column(stored.tokens, split)
         )
         for split, images in stored.images.items()
     }
     if how == "threshold":
         splits = {
-            split: Split(binarizing.threshold(part.images), part.labels)
+            split: replace(part, images=binarizing.threshold(part.images))
             for split, part in splits.items()
         }
-    train, own = splits["train"], splits.get("val")
-    captions = stored.captions or None
+    train, own, val = splits["train"], splits.get("val"), options.val
     if own is not None and val not in (None, len(own)):
         notes += (f"the {len(own)} images of the set's own validation split join the others",)
-        train, own, captions = _joined(train, own), None, None
+        train, own = _joined(train, own), None
     if own is None:
         n = len(train)
         n_val = min(_DEFAULT_VAL, n // 10) if val is None else val
@@ -204,41 +198,40 @@ def _assemble(
             raise UsageError(
                 f"--val {n_val} does not fit {n} training images.", f"It takes 0 to {n - 1}."
             )
-        train, own, captions = _held_out(train, n_val, captions)
+        train, own = _held_out(train, n_val)
     _, channels, height, width = train.images.shape
-    return ImageData(
-        name,
-        DataInfo(channels, height, width, stored.classes, how),
-        train,
-        own,
-        splits["test"],
-        stored.fingerprint,
-        captions,
-        stored.notes + notes,
+    info = DataInfo(
+        channels,
+        height,
+        width,
+        stored.classes,
+        how,
+        vocabulary=stored.vocabulary,
+        caption_length=0 if train.text is None else train.text.shape[1],
+        source=options.source,
     )
+    return ImageData(
+        name, info, train, own, splits["test"], stored.fingerprint, stored.notes + notes
+    )
+
+
+def _column(columns: Mapping[str, Labels], split: str) -> Tensor | None:
+    return torch.from_numpy(columns[split]) if split in columns else None
 
 
 def _joined(first: Split, second: Split) -> Split:
-    labels = None
-    if first.labels is not None and second.labels is not None:
-        labels = torch.cat([first.labels, second.labels])
-    return Split(torch.cat([first.images, second.images]), labels)
+    def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+        return None if a is None or b is None else torch.cat([a, b])
 
-
-def _held_out(
-    train: Split, n_val: int, captions: tuple[str, ...] | None
-) -> tuple[Split, Split, tuple[str, ...] | None]:
-    if not n_val:
-        return train, Split(train.images[:0], _rows(train.labels, slice(0))), captions
-    kept, held = hold_out(len(train), n_val)
-    if captions is not None:
-        captions = tuple(captions[i] for i in kept.tolist())
-    return (
-        Split(train.images[kept], _rows(train.labels, kept)),
-        Split(train.images[held], _rows(train.labels, held)),
-        captions,
+    return Split(
+        torch.cat([first.images, second.images]),
+        both(first.labels, second.labels),
+        both(first.text, second.text),
     )
 
 
-def _rows(labels: Tensor | None, rows: Tensor | slice) -> Tensor | None:
-    return None if labels is None else labels[rows]
+def _held_out(train: Split, n_val: int) -> tuple[Split, Split]:
+    if not n_val:
+        return train, train.rows(slice(0))
+    kept, held = hold_out(len(train), n_val)
+    return train.rows(kept), train.rows(held)

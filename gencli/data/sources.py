@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from gencli.data import captions
 from gencli.data.cache import Images, Labels, Stored, cached, digest
 from gencli.data.catalogue import DatasetSpec
 from gencli.data.fetch import Progress, RemoteFile, fetch, md5_of
@@ -125,14 +126,18 @@ def _draw_glyphs(spec: DatasetSpec, progress: Progress | None) -> Stored:
 
     images: dict[str, Images] = {}
     labels: dict[str, Labels] = {}
-    captions: tuple[str, ...] = ()
+    written: dict[str, tuple[str, ...]] = {}
     splits: tuple[Literal["test", "train"], ...] = ("test", "train")
     for done, split in enumerate(splits):
         if progress:
             progress("drawing glyphs", done, 2)
         glyphs = glyphs_split(split)
-        images[split], labels[split], captions = glyphs.images, glyphs.labels, glyphs.captions
-    return Stored(images, labels, spec.classes, captions)
+        images[split], labels[split], written[split] = (
+            glyphs.images, glyphs.labels, glyphs.captions,
+        )  # fmt: skip
+    words, length = captions.vocabulary(written["train"])
+    tokens = {split: captions.tokens(text, words, length) for split, text in written.items()}
+    return Stored(images, labels, spec.classes, tokens, words)
 
 
 def _parse_idx(spec: DatasetSpec, paths: list[Path]) -> Stored:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Binarization = Literal["none", "static", "dynamic", "threshold"]
+from gencli.kinds import Binarization, ConditionKind, SourceKind
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,9 @@ class DataInfo:
         binarization: How grey values became zeros and ones. `none` keeps them; `static` fixes one
             draw of the pixels for good; `dynamic` draws anew for every batch, with the grey value
             as the probability; `threshold` cuts at one half.
+        vocabulary: Words of the captions, from the token 2 on; empty where there are no captions.
+        caption_length: Tokens of a caption.
+        source: How each image's source image is derived from it.
     """
 
     channels: int
@@ -27,6 +29,9 @@ class DataInfo:
     width: int
     classes: tuple[str, ...] = ()
     binarization: Binarization = "none"
+    vocabulary: tuple[str, ...] = ()
+    caption_length: int = 0
+    source: SourceKind = "none"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -47,3 +52,19 @@ class DataInfo:
     def binary(self) -> bool:
         """Whether every pixel is 0 or 1."""
         return self.binarization != "none"
+
+    @property
+    def n_tokens(self) -> int:
+        """Different tokens of captions: nothing, an unknown word, and the vocabulary."""
+        return 2 + len(self.vocabulary)
+
+    @property
+    def source_shape(self) -> tuple[int, int, int]:
+        """(C', H', W') of source images."""
+        channels = 1 if self.source in ("edges", "grey") else self.channels
+        return channels, self.height, self.width
+
+    def has(self, kind: ConditionKind) -> bool:
+        """Whether the data come with classes, captions or source images."""
+        there = {"labels": self.classes, "text": self.vocabulary, "source": self.source != "none"}
+        return bool(there[kind])

@@ -5,15 +5,18 @@ A batch is an index, a gather and a cast there: no worker processes, no Python p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gencli.data.binarize import bernoulli
+from gencli.data.conditions import Batch, Condition
+from gencli.data.source_images import derive
 from gencli.data.spec import DataInfo
-from gencli.models.interface import Batch
+from gencli.kinds import ConditionKind
 
 if TYPE_CHECKING:
     from gencli.data.load import Split
@@ -23,29 +26,38 @@ class ResidentStore:
     """Batches of a split, as floats in [0, 1] on a device.
 
     Args:
-        split: uint8 images and their labels. On the CPU they are used where they are, not copied.
+        split: uint8 images, and what is known of them. On the CPU they are used where they are, not
+            copied.
         info: Its `binarization` says whether every batch is drawn anew (`dynamic`).
         device: Where batches are wanted.
+        kinds: The conditions that batches carry: those that the model takes.
     """
 
-    def __init__(self, split: Split, info: DataInfo, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        split: Split,
+        info: DataInfo,
+        device: torch.device | str,
+        kinds: Collection[ConditionKind] = (),
+    ) -> None:
         self.info = info
         self.images = split.images.to(device)
-        self.labels = None if split.labels is None else split.labels.to(device)
+        self._known = Condition(split.labels, split.text).only(kinds).to(device)
+        self._source = info.source if "source" in kinds else "none"
         self._dynamic = info.binarization == "dynamic"
 
     def __len__(self) -> int:
         return len(self.images)
 
     def batch(self, index: Tensor, generator: torch.Generator | None = None) -> Batch:
-        """The images and labels at `index`.
+        """The images at `index`, and what is known of them.
 
         Args:
             index: (B,) int64, on the store's device.
             generator: Of dynamic binarisation, on that device; None means torch's global one.
         """
-        images = self._cast(self.images.index_select(0, index), generator)
-        return Batch(images, None if self.labels is None else self.labels.index_select(0, index))
+        known = self._known.map(lambda t: t.index_select(0, index))
+        return self._batch(self.images.index_select(0, index), known, generator)
 
     def in_order(
         self, batch_size: int, generator: torch.Generator | None = None
@@ -53,10 +65,13 @@ class ResidentStore:
         """All images once, as they are stored; the last batch may be smaller."""
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
-            labels = None if self.labels is None else self.labels[part]
-            yield Batch(self._cast(self.images[part], generator), labels)
+            yield self._batch(self.images[part], self._known.rows(part), generator)
 
-    def _cast(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _batch(self, images: Tensor, known: Condition, generator: torch.Generator | None) -> Batch:
         if self._dynamic:
-            return bernoulli(images, generator).to(torch.float32)
-        return images.to(torch.float32).div_(255)
+            pixels = bernoulli(images, generator).to(torch.float32)
+        else:
+            pixels = images.to(torch.float32).div_(255)
+        if self._source != "none":
+            known = replace(known, source=derive(pixels, self._source))
+        return Batch(pixels, known)

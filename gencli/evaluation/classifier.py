@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gencli.data.conditions import Batch
 from gencli.data.load import Split
 from gencli.data.order import Order
 from gencli.data.spec import DataInfo
 from gencli.data.store import ResidentStore
+from gencli.kinds import ConditionKind
 
 N_FEATURES = 64
 
@@ -28,6 +30,7 @@ IMAGES_SEEN = 180_000
 LOOK = 500
 """Images per forward pass, always: what is rounded how depends on it."""
 
+_LABELS: tuple[ConditionKind, ...] = ("labels",)
 _SEED = 20_190_704
 _BATCH = 250
 _LEARNING_RATE = 5e-3
@@ -88,7 +91,7 @@ def train_network(
         images_seen: Length of the training, whatever the size of the data set.
         progress: Called with (steps done, steps in all).
     """
-    store = ResidentStore(split, info, "cpu")
+    store = ResidentStore(split, info, "cpu", _LABELS)
     order = Order(len(store), _BATCH, _SEED)
     n_steps = max(images_seen // min(_BATCH, len(store)), 1)
     with one_thread(), torch.enable_grad(), _seeded():
@@ -98,8 +101,7 @@ def train_network(
             optimizer, lambda step: _one_cycle((step + 1) / n_steps)
         )
         for step in range(n_steps):
-            images, labels = store.batch(order.indices(step))
-            assert labels is not None
+            images, labels = labelled(store.batch(order.indices(step)))
             _, logits = network(_shifted(images, _SHIFT))
             optimizer.zero_grad()
             F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
@@ -115,13 +117,21 @@ def _one_cycle(done: float) -> float:
     return min(5 * done, 0.5 + 0.5 * math.cos(math.pi * (done - 0.2) / 0.8))
 
 
+def labelled(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The images of a batch of labelled data, and their classes."""
+    labels = batch.condition.labels
+    assert labels is not None
+    return batch.images, labels
+
+
 @torch.no_grad()
 def accuracy_of(network: JudgeNetwork, split: Split, info: DataInfo) -> float:
     """Share of the images of a split, on the CPU, that a network classifies correctly."""
     right = 0
     with one_thread(), _seeded():  # dynamic binarisation draws
-        for images, labels in ResidentStore(split, info, "cpu").in_order(LOOK):
-            assert labels is not None
+        for images, labels in map(
+            labelled, ResidentStore(split, info, "cpu", _LABELS).in_order(LOOK)
+        ):
             right += int((network(images)[1].argmax(1) == labels).sum())
     return right / len(split)
 

@@ -1,4 +1,4 @@
-"""Everything that can be measured of a model, found out by its capabilities alone.
+"""Everything that can be measured of a model, found out by its abilities alone.
 
 A metric that a model cannot have is absent. All random numbers come from the evaluation's own seed:
 a figure does not depend on which others are asked for, and torch's global generators stay as they
@@ -7,31 +7,31 @@ were.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
-
-import torch
 
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
 from gencli.evaluation import quality
 from gencli.evaluation.judge import Judge, judge_for
-from gencli.evaluation.likelihood import bits_per_dim, log_prob_estimate
-from gencli.evaluation.measuring import Progress, Subject, ink
+from gencli.evaluation.likelihood import bits_per_dim, log_mean_weight
+from gencli.evaluation.measuring import Measuring, Report, ink
 from gencli.evaluation.results import KEYS, Metric
 from gencli.models.abilities import (
-    HasAnnealedBound,
     HasBound,
     HasEncoder,
-    HasLabels,
+    HasEnergy,
     HasLatent,
     HasLogPartition,
     HasLogProb,
+    HasLogWeights,
+    LogPartition,
 )
+from gencli.models.drawing import evaluating
 from gencli.models.interface import GenerativeModel
 from gencli.random import mix_seed
 
@@ -40,7 +40,6 @@ __all__ = ["KEYS", "evaluate"]
 _N_ESTIMATE = 1_000  # images for importance sampling, unless told otherwise
 _AT_ONCE = 4_000_000  # pixels decoded at once in importance sampling: 16 MB for each tensor
 _PIECE = 50  # importance samples per image in one of them
-_CHAINS, _TEMPERATURES = 100, 10_000
 _EIGHT_BIT = 256
 
 
@@ -55,11 +54,10 @@ def evaluate(
     metrics: Collection[str] | None = None,
     seed: int = 0,
     batch_size: int | None = None,
-    n_chains: int | None = None,
-    n_temperatures: int | None = None,
+    own: Mapping[str, Any] | None = None,
     sampling: Mapping[str, Any] | None = None,
     judge: Judge | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> dict[str, Metric]:
     """Measure a model.
 
@@ -79,8 +77,7 @@ def evaluate(
         metrics: Only these, of `results.KEYS`; None means all that the model can have.
         seed: Of all random numbers.
         batch_size: Images per forward pass.
-        n_chains: Of annealed importance sampling, 100 unless told otherwise.
-        n_temperatures: Of annealed importance sampling, 10,000 unless told otherwise.
+        own: The model's own options of measuring, such as `chains`; the others have their defaults.
         sampling: The model's own options of `sample`, such as `steps`.
         judge: For data with labels; None trains one on first use and keeps it in the cache.
         progress: Called with (what, done, in all).
@@ -93,15 +90,17 @@ def evaluate(
     wanted = frozenset(KEYS if metrics is None else metrics)
     images: Split = getattr(data, split)
     _check(model, data, images, split, wanted)
-    subject = Subject(model, data, images, seed, batch_size, progress or (lambda *_: None))
-    with _measuring(model):
-        found = _likelihoods(
-            subject, wanted, n, k, n_chains or _CHAINS, n_temperatures or _TEMPERATURES
-        )
+    measuring = Measuring(
+        model, data, images, seed, batch_size, progress or (lambda *_: None),
+        dataclasses.asdict(type(model.config).Measuring.parsed(own or {})),
+        dataclasses.asdict(model.config.sampling().parsed(sampling or {})),
+    )  # fmt: skip
+    with evaluating(model):
+        found = _likelihoods(measuring, wanted, n, k)
         if "reconstruction" in wanted:
-            found |= _reconstruction(subject, n)
+            found |= _reconstruction(measuring, n)
         if wanted & {*quality.KEYS, "judge_accuracy"} and _can_judge(data, images):
-            found |= _quality(subject, wanted, n_samples, sampling or {}, judge)
+            found |= _quality(measuring, wanted, n_samples, judge)
     return {key: found[key] for key in KEYS if key in found and key in wanted}
 
 
@@ -123,51 +122,64 @@ def _check(
         )
 
 
-@contextmanager
-def _measuring(model: GenerativeModel) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
-
-
 def _likelihoods(
-    subject: Subject,
-    wanted: Collection[str],
-    n: int | None,
-    k: int,
-    n_chains: int,
-    n_temperatures: int,
+    measuring: Measuring, wanted: Collection[str], n: int | None, k: int
 ) -> dict[str, Metric]:
-    model, found = subject.model, dict[str, Metric]()
+    model, found = measuring.model, dict[str, Metric]()
     levels = model.discrete_levels
     in_bits = levels == _EIGHT_BIT and "bits_per_dim" in wanted
-    unit = _unit(subject.data.info, levels)
-    if isinstance(model, HasAnnealedBound):
-        model.n_chains, model.n_temperatures = n_chains, n_temperatures
+    unit = _unit(measuring.data.info, levels)
     if isinstance(model, HasLogProb) and ("nll" in wanted or in_bits):
-        found["nll"] = subject.mean(
-            "nll", lambda x: -model.log_prob(x), unit=unit, kind="exact", n=n
+        found["nll"] = measuring.mean(
+            "nll", lambda x, c: -model.log_prob(x, c), unit=unit, kind="exact", n=n
         )
-    if isinstance(model, HasBound) and ("nll_bound" in wanted or in_bits):
-        bound = subject.mean(
-            "nll_bound", lambda x: -model.log_prob_bound(x), unit=unit, kind="bound", n=n
+    bound, estimate = "nll_bound" in wanted or in_bits, "nll_estimate" in wanted or in_bits
+    log_z = _log_partition(measuring) if bound or estimate else None
+    if isinstance(model, HasBound) and bound:
+        own = measuring.own
+        found["nll_bound"] = measuring.mean(
+            "nll_bound", lambda x, c: -model.log_prob_bound(x, c, **own), unit=unit, kind="bound",
+            n=n,
+        )  # fmt: skip
+    if isinstance(model, HasLogWeights):
+        if bound and "nll_bound" not in found:
+            found["nll_bound"] = measuring.mean(
+                "nll_bound", lambda x, c: -model.log_weights(x, 1, c)[0], unit=unit, kind="bound",
+                n=n,
+            )  # fmt: skip
+        if estimate:
+            found["nll_estimate"] = _importance_sampled(measuring, model, unit, n, k)
+    elif isinstance(model, HasEnergy) and log_z is not None and estimate:
+        found["nll_estimate"] = measuring.mean(
+            "nll_estimate", lambda x, _: model.energy(x), unit=unit, kind="estimate", n=n
         )
-        found["nll_bound"] = _with_annealing_error(bound, model)
-    if "nll_estimate" in wanted or in_bits:
-        if isinstance(model, HasBound) and model.importance_weighted:
-            estimate = _importance_sampled(subject, model, unit, n, k)
-            found["nll_estimate"] = _with_annealing_error(estimate, model)
-        elif isinstance(model, HasLogPartition):
-            found["nll_estimate"] = _annealed(subject, model, unit, n, n_chains, n_temperatures)
+    if log_z is not None:
+        found = {key: _normalised(metric, log_z) for key, metric in found.items()}
     if in_bits:
         tightest = [found[key] for key in ("nll", "nll_estimate", "nll_bound") if key in found]
         if tightest:
-            found["bits_per_dim"] = _in_bits(tightest[0], subject.data.info)
+            found["bits_per_dim"] = _in_bits(tightest[0], measuring.data.info)
     return found
+
+
+def _log_partition(measuring: Measuring) -> LogPartition | None:
+    """The model's log Z, estimated once for all figures; None where nothing lacks it."""
+    model = measuring.model
+    if not isinstance(model, HasLogPartition):
+        return None
+    measuring.progress("log_partition", 0, 1)
+    with measuring.random("nll_estimate"):
+        log_z = model.log_partition(**measuring.own)
+    measuring.progress("log_partition", 1, 1)
+    return log_z
+
+
+def _normalised(metric: Metric, log_z: LogPartition) -> Metric:
+    """A figure of an unnormalised density, with log Z and its independent error."""
+    error = metric.standard_error
+    if error is not None:
+        error = math.hypot(error, log_z.standard_error)
+    return replace(metric, value=metric.value + log_z.value, standard_error=error)
 
 
 def _in_bits(nll: Metric, info: DataInfo) -> Metric:
@@ -186,55 +198,24 @@ def _unit(info: DataInfo, levels: int | None) -> str:
 
 
 def _importance_sampled(
-    subject: Subject, model: HasBound, unit: str, n: int | None, k: int
+    measuring: Measuring, model: HasLogWeights, unit: str, n: int | None, k: int
 ) -> Metric:
-    if k < 2:
-        raise UsageError("--k 1 gives no estimate beyond the bound.", "It takes at least 2.")
-    at_once = max(_AT_ONCE // subject.data.info.n_pixels, 2)
+    at_once = max(_AT_ONCE // measuring.data.info.n_pixels, 1)
     piece = min(_PIECE, at_once)
-    return subject.mean(
+    return measuring.mean(
         "nll_estimate",
-        lambda x: -log_prob_estimate(model.log_prob_bound, x, k, piece=piece),
-        unit=unit, kind="estimate", n=n or _N_ESTIMATE, batch_size=at_once // piece,
+        lambda x, c: -log_mean_weight(lambda y, j: model.log_weights(y, j, c), x, k, piece=piece),
+        unit=unit, kind="estimate", n=n or _N_ESTIMATE, batch_size=max(at_once // piece, 1),
     )  # fmt: skip
 
 
-def _annealed(
-    subject: Subject,
-    model: HasLogPartition,
-    unit: str,
-    n: int | None,
-    n_chains: int,
-    n_temperatures: int,
-) -> Metric:
-    energy = subject.mean("nll_estimate", model.energy, unit=unit, kind="estimate", n=n)
-    subject.progress("log_partition", 0, 1)
-    with subject.random("nll_estimate"):
-        log_z, error = model.log_partition(n_chains, n_temperatures)
-    subject.progress("log_partition", 1, 1)
-    return _widened(replace(energy, value=energy.value + log_z), error)
-
-
-def _with_annealing_error(metric: Metric, model: GenerativeModel) -> Metric:
-    if not isinstance(model, HasAnnealedBound):
-        return metric
-    return _widened(metric, model.log_partition(model.n_chains, model.n_temperatures)[1])
-
-
-def _widened(metric: Metric, error: float) -> Metric:
-    """With another, independent error of the same figure."""
-    if metric.standard_error is None:
-        return metric
-    return replace(metric, standard_error=math.hypot(metric.standard_error, error))
-
-
-def _reconstruction(subject: Subject, n: int | None) -> dict[str, Metric]:
-    model = subject.model
+def _reconstruction(measuring: Measuring, n: int | None) -> dict[str, Metric]:
+    model = measuring.model
     if not isinstance(model, HasEncoder) or not isinstance(model, HasLatent):
         return {}
-    error = subject.mean(
+    error = measuring.mean(
         "reconstruction",
-        lambda x: (model.decode(model.encode(x)) - x).square().mean((1, 2, 3)),
+        lambda x, c: (model.decode(model.encode(x, c), c) - x).square().mean((1, 2, 3)),
         unit="squared error per pixel in [0, 1]", kind="exact", n=n,
     )  # fmt: skip
     return {"reconstruction": error}
@@ -250,32 +231,28 @@ def _can_judge(data: ImageData, images: Split) -> bool:
 
 
 def _quality(
-    subject: Subject,
+    measuring: Measuring,
     wanted: Collection[str],
     n_samples: int,
-    sampling: Mapping[str, Any],
     judge: Judge | None,
 ) -> dict[str, Metric]:
     if n_samples < quality.FEWEST:
         raise UsageError(
             f"{n_samples} samples are too few.", f"It takes at least {quality.FEWEST}."
         )
-    model, info, report = subject.model, subject.data.info, subject.progress
+    info, report = measuring.data.info, measuring.progress
     if judge is None:
         judge = judge_for(
-            subject.data,
+            measuring.data,
             progress=lambda done, total: report("judge", done, total),
         )
     found = {"judge_accuracy": judge.accuracy()}
     if quality.KEYS.isdisjoint(wanted):
         return found
-    labels = None
-    if isinstance(model, HasLabels) and model.conditional:
-        labels = torch.arange(n_samples, device=model.device) % info.n_classes
-    samples = subject.draw(n_samples, labels, sampling)
-    real, seed = subject.images.images, mix_seed(subject.seed, 3)
+    samples, condition = measuring.draw(n_samples)
+    real, seed = measuring.images.images, mix_seed(measuring.seed, 3)
     if info.binary:
         real, samples = ink(real, seed), ink(samples, mix_seed(seed, 1))
     return found | quality.sample_quality(
-        judge, real, samples, wanted=wanted, labels=labels, seed=seed
+        judge, real, samples, wanted=wanted, labels=condition.labels, seed=seed
     )

@@ -17,36 +17,28 @@ def mean_and_error(values: Tensor) -> tuple[float, float | None]:
     return float(values.mean()), float(values.std() / math.sqrt(len(values)))
 
 
-def log_prob_estimate(
-    log_prob_bound: Callable[[Tensor, int], Tensor], x: Tensor, k: int, *, piece: int
+def log_mean_weight(
+    log_weights: Callable[[Tensor, int], Tensor], x: Tensor, k: int, *, piece: int
 ) -> Tensor:
     r"""Importance-sampling estimate of log p(x) with `k` samples per image, in pieces.
 
-    The mean of k weights is the mean of the pieces' means, weighted by their sizes k_j:
-
-        log 1/k sum_i w_i = logsumexp_j (log 1/k_j sum_{i in j} w_i + log k_j) - log k
+        log 1/k sum_i w_i = logsumexp_i log w_i - log k
 
     Its mean over draws is a lower bound that tends to log p(x) as k grows (Burda et al. 2015,
     arXiv:1509.00519).
 
     Args:
-        log_prob_bound: (x, k_j) -> (B,) nats, the logarithm of the mean of k_j importance weights.
+        log_weights: (x, k_j) -> (k_j, B) nats, the logarithms of importance weights.
         x: Images (B, C, H, W) in [0, 1].
-        k: Samples per image, at least 2.
-        piece: Samples per image that fit at once, at least 2; pieces have up to twice as many. None
-            has just one, for which a bound may put in a closed form that is no weight.
+        k: Samples per image.
+        piece: Samples per image that fit at once; pieces have up to twice as many.
 
     Returns:
         (B,) nats, float64.
-
-    Raises:
-        ValueError: If `k` or `piece` is less than 2.
     """
-    if min(k, piece) < 2:
-        raise ValueError("importance sampling needs at least two samples at once")
     n_pieces = max(k // piece, 1)
     sizes = [k * (j + 1) // n_pieces - k * j // n_pieces for j in range(n_pieces)]
-    pieces = [log_prob_bound(x, size).double() + math.log(size) for size in sizes]
+    pieces = [log_weights(x, size).double().logsumexp(0) for size in sizes]
     return torch.stack(pieces).logsumexp(0) - math.log(k)
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 
 from gencli.data.load import load
+from gencli.data.options import DataOptions
 from gencli.evaluation.judge import PACKAGED, train, write
 
 
 def main(names: list[str]) -> None:
     """Train a judge for each name, write it and say its hash and accuracy."""
     for name in names:
-        judge = train(load(name))
+        judge = train(load(DataOptions(name)))
         path = PACKAGED / f"{name}.safetensors"
         write(path, judge)
         print(f"{path.name}: {judge.hash}, accuracy {judge.facts.accuracy:.4f}")

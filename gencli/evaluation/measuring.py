@@ -11,22 +11,24 @@ import torch
 from torch import Tensor
 
 from gencli.data.binarize import bernoulli
+from gencli.data.conditions import Condition, in_turn
 from gencli.data.load import ImageData, Split
 from gencli.data.store import ResidentStore
 from gencli.evaluation.likelihood import mean_and_error
 from gencli.evaluation.results import KEYS, Kind, Metric
+from gencli.models.drawing import draw
 from gencli.models.interface import GenerativeModel
-from gencli.random import ImageGenerator, mix_seed
+from gencli.random import mix_seed
 from gencli.viz.grid import to_uint8
 
-Progress = Callable[[str, int, int], None]
+Report = Callable[[str, int, int], None]
 """Called with (what, done, in all)."""
 
 _BATCH = 250
 
 
 @dataclass(frozen=True)
-class Subject:
+class Measuring:
     """A model and the split that it is measured on.
 
     Attributes:
@@ -36,6 +38,8 @@ class Subject:
         seed: Of all random numbers.
         batch_size: Images per forward pass; None leaves it to each measurement.
         progress: Told how far a measurement is.
+        own: Options of the model's own `Measuring`.
+        sampling: Options of the model's own `sample`.
     """
 
     model: GenerativeModel
@@ -43,12 +47,14 @@ class Subject:
     images: Split
     seed: int
     batch_size: int | None
-    progress: Progress
+    progress: Report
+    own: Mapping[str, Any]
+    sampling: Mapping[str, Any]
 
     def mean(
         self,
         key: str,
-        per_image: Callable[[Tensor], Tensor],
+        per_image: Callable[[Tensor, Condition], Tensor],
         *,
         unit: str,
         kind: Kind,
@@ -59,20 +65,20 @@ class Subject:
 
         Args:
             key: The metric's; its random numbers depend on the seed and this.
-            per_image: Images (B, C, H, W) in [0, 1] -> (B,).
+            per_image: Images (B, C, H, W) in [0, 1] and their condition -> (B,).
             unit: Of the figure.
             kind: Of the figure.
             n: How many images; None means all.
             batch_size: Images per forward pass, where the user gave none.
         """
         chosen, device = self.choose(n), self.model.device
-        store = ResidentStore(chosen, self.data.info, device)
+        store = ResidentStore(chosen, self.data.info, device, self.model.conditions)
         # Every key meets the same images, dynamic binarisation included.
         drawing = torch.Generator(device).manual_seed(mix_seed(self.seed, 0))
         values: list[Tensor] = []
         with self.random(key):
             for batch in store.in_order(self.batch_size or batch_size, drawing):
-                values.append(per_image(batch.images).double().cpu())
+                values.append(per_image(batch.images, batch.condition).double().cpu())
                 self.progress(key, sum(map(len, values)), len(chosen))
         value, error = mean_and_error(torch.cat(values))
         return Metric(value, unit, kind, error, len(chosen))
@@ -83,7 +89,7 @@ class Subject:
             return self.images
         generator = torch.Generator().manual_seed(mix_seed(self.seed, 1))
         rows = torch.randperm(len(self.images), generator=generator)[:n]
-        return Split(self.images.images[rows], None)
+        return self.images.rows(rows)
 
     @contextmanager
     def random(self, key: str) -> Iterator[None]:
@@ -93,26 +99,26 @@ class Subject:
             torch.manual_seed(mix_seed(self.seed, 2, KEYS.index(key)))
             yield
 
-    def draw(self, n: int, labels: Tensor | None, sampling: Mapping[str, Any]) -> Tensor:
+    def draw(self, n: int) -> tuple[Tensor, Condition]:
         """Samples (n, C, H, W), uint8 on the CPU, as they would be written to files.
 
-        Args:
-            n: How many.
-            labels: Classes (n,) to ask for.
-            sampling: The model's own options of `sample`.
+        Conditional models are asked for what the images of the split are, or for every class
+        equally often.
 
         Raises:
             DivergedError: If a pixel is not finite.
         """
-        model, size, parts = self.model, self.batch_size or _BATCH, list[Tensor]()
-        for first in range(0, n, size):
-            rows = range(first, min(first + size, n))
-            generator = ImageGenerator(self.seed, rows, model.device)
-            asked = None if labels is None else labels[first : rows.stop]
-            images = model.sample(len(rows), generator=generator, labels=asked, **sampling)
+        model, parts = self.model, list[Tensor]()
+        store = ResidentStore(self.images, self.data.info, "cpu", model.conditions)
+        known = next(store.in_order(min(n, len(store)))).condition
+        condition = in_turn(self.data.info, model.conditions, n, known)
+        for images in draw(
+            model, n, seed=self.seed, condition=condition, batch_size=self.batch_size,
+            options=self.sampling,
+        ):  # fmt: skip
             parts.append(torch.from_numpy(to_uint8(images)).permute(0, 3, 1, 2))
-            self.progress("samples", rows.stop, n)
-        return torch.cat(parts)
+            self.progress("samples", sum(map(len, parts)), n)
+        return torch.cat(parts), condition
 
 
 def ink(images: Tensor, seed: int) -> Tensor:

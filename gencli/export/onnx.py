@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ def export_onnx(
 ) -> Parity:
     """Write the decoder as `latents` (n, ...) -> `images` (n, C, H, W), fp32, any batch size.
 
+    What the model is told (`labels`, `text`, `source`) are further inputs.
+
     The file is run with onnxruntime on the CPU and compared with the model before it takes its
     place. Its metadata_props say what it is: `model`, `data` (a JSON document), `latents`,
     `images`, and what `metadata` adds.
@@ -54,46 +58,59 @@ def export_onnx(
             f"The decoder's {size / 2**30:.1f} GiB do not fit one ONNX file, which ends at 2 GiB.",
             "Export --format pt2 or --format weights.",
         )
-    graph = torch.onnx.export(
-        program,
-        input_names=["latents"],
-        output_names=["images"],
-        dynamic_shapes=batch_dimension(),
-        dynamo=True,
-        verbose=False,  # or else it prints to stdout, which carries data only
-    )
+    with warnings.catch_warnings():
+        # Inputs that share the free size cannot each name it, says torch.
+        warnings.filterwarnings("ignore", "# The axis name", UserWarning)
+        graph = torch.onnx.export(
+            program,
+            input_names=decoder.input_names,
+            output_names=["images"],
+            dynamic_shapes=batch_dimension(decoder),
+            dynamo=True,
+            verbose=False,  # or else it prints to stdout, which carries data only
+        )
     assert graph is not None  # `None` is what the older exporter gives
     graph.model.metadata_props.update(describe(decoder, seed) | _as_text(metadata or {}))
     with replacing(target) as temporary:
         graph.save(temporary, external_data=False)
-        return check(decoder, _runner(temporary), seed)
+        return check(decoder, _runner(temporary, decoder.input_names), seed)
 
 
 def describe(decoder: Decoder, seed: int) -> dict[str, str]:
     """What an exported decoder takes and gives, as text."""
     model = decoder.model
-    shape = ", ".join(map(str, decoder.latents(1, seed).shape[1:]))
+    latents, *told = decoder.inputs(1, seed)
+    conditions: dict[str, str] = {
+        kind: f"{_shape(tensor)} {str(tensor.dtype).removeprefix('torch.')}"
+        for kind, tensor in zip(model.conditions, told, strict=True)
+    }
     return {
         "producer": "gencli",
         "model": type(model).__name__,
         "data": json.dumps(dataclasses.asdict(model.data)),
-        "latents": f"(n, {shape}) fp32, drawn from the model's prior",
+        "latents": f"{_shape(latents)} fp32, drawn from the model's prior",
+        **conditions,
         "images": f"(n, {', '.join(map(str, model.data.shape))}) fp32 in [0, 1]",
     }
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(['n', *map(str, tensor.shape[1:])])})"
 
 
 def _as_text(metadata: dict[str, Any]) -> dict[str, str]:
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
 
 
-def _runner(path: Path) -> Any:
+def _runner(path: Path, names: Sequence[str]) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def run(latents: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["images"], {"latents": latents.numpy()})[0])
+    def run(*inputs: Tensor) -> Tensor:
+        arrays = {name: t.numpy() for name, t in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(["images"], arrays)[0])
 
     return run

@@ -1,4 +1,4 @@
-"""What is exported: a model's decoder as a graph, latents (n, ...) -> images (n, C, H, W)."""
+"""What is exported: a model's decoder as a graph, from latents and conditions to images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from gencli.data.conditions import Condition, in_turn
 from gencli.errors import GencliError, UsageError
 from gencli.models.abilities import HasLatent
 from gencli.models.interface import GenerativeModel
@@ -32,6 +33,8 @@ class Parity:
 class Decoder(nn.Module):
     """`decode` of a copy of a model: evaluation mode, fp32, contiguous, on the CPU.
 
+    Its inputs are latents and, for each kind of condition that the model takes, a tensor.
+
     Raises:
         UsageError: If the model has no latent space.
     """
@@ -46,25 +49,35 @@ class Decoder(nn.Module):
         self.model = copy.deepcopy(model).cpu().float().eval()
         self.model.to(memory_format=torch.contiguous_format)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """(n, ...) -> (n, C, H, W) in [0, 1]."""
-        return self.model.decode(latents)
+    @property
+    def input_names(self) -> list[str]:
+        """`latents`, then the kinds of conditions."""
+        return ["latents", *self.model.conditions]
 
-    def latents(self, n: int, seed: int) -> Tensor:
-        """(n, ...) from the prior, fp32."""
-        return self.model.sample_latent(n, generator=ImageGenerator(seed, range(n))).float()
+    def forward(self, latents: Tensor, *told: Tensor) -> Tensor:
+        """(n, ...), and conditions of n images -> (n, C, H, W) in [0, 1]."""
+        condition = Condition(**dict(zip(self.model.conditions, told, strict=True)))
+        return self.model.decode(latents, condition)
+
+    def inputs(self, n: int, seed: int) -> tuple[Tensor, ...]:
+        """Latents (n, ...) from the prior, fp32, and conditions of nothing in particular."""
+        latents = self.model.sample_latent(n, generator=ImageGenerator(seed, range(n))).float()
+        told = in_turn(self.model.data, self.model.conditions, n)
+        return latents, *(getattr(told, kind) for kind in self.model.conditions)
 
 
-def batch_dimension() -> Any:
-    """The free size of the first dimension of the only input."""
-    return ({0: Dim("n", min=1)},)
+def batch_dimension(decoder: Decoder) -> Any:
+    """The free size of the first dimension of all inputs."""
+    n = Dim("n", min=1)
+    latents, *told = ({0: n} for _ in decoder.input_names)
+    return (latents, tuple(told)) if told else (latents,)
 
 
 def trace(decoder: Decoder, seed: int) -> ExportedProgram:
     """The decoder as a graph for any batch size, without the weights that decoding leaves alone."""
     with torch.no_grad():
         program = torch.export.export(
-            decoder, (decoder.latents(2, seed),), dynamic_shapes=batch_dimension(), strict=False
+            decoder, decoder.inputs(2, seed), dynamic_shapes=batch_dimension(decoder), strict=False
         )
     unused = {node.name: node for node in program.graph.nodes if _is_unused(node)}
     signature = program.graph_signature
@@ -82,7 +95,7 @@ def _is_unused(node: torch.fx.Node) -> bool:
     return node.op == "placeholder" and not node.users
 
 
-def check(decoder: Decoder, exported: Callable[[Tensor], Tensor], seed: int) -> Parity:
+def check(decoder: Decoder, exported: Callable[..., Tensor], seed: int) -> Parity:
     """Compare an exported decoder with the original on latents from the prior, several batch sizes.
 
     Raises:
@@ -91,8 +104,8 @@ def check(decoder: Decoder, exported: Callable[[Tensor], Tensor], seed: int) -> 
     worst = 0.0
     with torch.no_grad():
         for n in BATCH_SIZES:
-            z = decoder.latents(n, seed)
-            ours, theirs = decoder(z), exported(z)
+            inputs = decoder.inputs(n, seed)
+            ours, theirs = decoder(*inputs), exported(*inputs)
             if ours.shape != theirs.shape:
                 raise _unequal(f"{n} images have the shape {tuple(theirs.shape)}")
             difference = (ours - theirs).abs().max().item()

@@ -1,37 +1,58 @@
-"""What a model can do beyond sampling, as protocols found by type.
+"""What a model can do beyond sampling: protocols found by type, and one record of them all.
 
 Exact likelihoods, bounds and unnormalised energies have separate names, so that one is never ranked
-beside another by mistake. `x` is (B, C, H, W) in [0, 1] throughout; likelihoods are in nats per
-image.
+beside another by mistake. `x` is (B, C, H, W) in [0, 1] and `condition` what is known of it
+throughout; likelihoods are in nats per image. Own options of a model's `Measuring` are keyword
+arguments of `log_prob_bound` and `log_partition`, those of `Decoding` of `decode`.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from gencli.data.conditions import NOTHING, Condition
+from gencli.kinds import ConditionKind
+from gencli.models.interface import GenerativeModel
 from gencli.random import ImageGenerator
+
+
+class LogPartition(NamedTuple):
+    """An estimate of log Z and its standard error, in nats."""
+
+    value: float
+    standard_error: float
 
 
 @runtime_checkable
 class HasLogProb(Protocol):
     """The likelihood is exact."""
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Log p(x), (B,) nats; a discrete probability for binary and 8-bit data."""
         ...
 
 
 @runtime_checkable
 class HasBound(Protocol):
-    """A lower bound on the likelihood, tightened by `k` samples."""
+    """A lower bound on the likelihood."""
 
-    def log_prob_bound(self, x: Tensor, k: int = 1) -> Tensor:
-        """A draw (B,), in nats, whose mean is at most log p(x).
+    def log_prob_bound(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """A draw (B,), in nats, whose mean is at most log p(x), such as the ELBO."""
+        ...
 
-        The ELBO for k = 1, and for more the importance-weighted bound where the model has one.
+
+@runtime_checkable
+class HasLogWeights(Protocol):
+    """Importance sampling: a bound for one sample, an estimate for many."""
+
+    def log_weights(self, x: Tensor, k: int, condition: Condition = NOTHING) -> Tensor:
+        """The logarithms (k, B) of importance weights, in nats, whose means are p(x).
+
+        With a `log_partition` they lack it: their means are then Z p(x).
         """
         ...
 
@@ -46,26 +67,14 @@ class HasEnergy(Protocol):
 
 
 @runtime_checkable
-class HasLogPartition(HasEnergy, Protocol):
-    """The normaliser of the energy can be estimated by annealed importance sampling."""
+class HasLogPartition(Protocol):
+    """The normaliser Z can be estimated; `energy` and `log_weights` lack it.
 
-    def log_partition(self, n_chains: int, n_temperatures: int) -> tuple[float, float]:
-        """(log Z, standard error), in nats."""
-        ...
+    The defaults of its options are quick enough for validation.
+    """
 
-
-@runtime_checkable
-class HasAnnealedBound(HasBound, Protocol):
-    """The bound holds a normaliser that annealed importance sampling estimates."""
-
-    n_chains: int
-    """Of that annealing; to be set."""
-
-    n_temperatures: int
-    """Of that annealing; to be set."""
-
-    def log_partition(self, n_chains: int, n_temperatures: int) -> tuple[float, float]:
-        """(log Z, standard error), in nats; estimated once for each state of the weights."""
+    def log_partition(self, *, chains: int = 64, temperatures: int = 500) -> LogPartition:
+        """Log Z, by annealed importance sampling from torch's global generators."""
         ...
 
 
@@ -77,7 +86,7 @@ class HasLatent(Protocol):
         """Latents (n, ...) from the prior."""
         ...
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         """(n, ...) -> images (n, C, H, W) in [0, 1]; deterministic."""
         ...
 
@@ -86,7 +95,7 @@ class HasLatent(Protocol):
 class HasEncoder(Protocol):
     """Images can be mapped to the latent space."""
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """(B, C, H, W) -> latents (B, ...) that `decode` takes; deterministic (the mean)."""
         ...
 
@@ -95,16 +104,9 @@ class HasEncoder(Protocol):
 class HasValidation(Protocol):
     """Checkpoints are selected on something other than the likelihood."""
 
-    def validation_loss(self, x: Tensor) -> Tensor:
+    def validation_loss(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """(B,), smaller is better."""
         ...
-
-
-@runtime_checkable
-class HasLabels(Protocol):
-    """Samples can be asked for by class."""
-
-    conditional: bool
 
 
 @runtime_checkable
@@ -118,10 +120,15 @@ class HasFilters(Protocol):
 
 @runtime_checkable
 class HasCompletion(Protocol):
-    """Given a part of an image, the rest can be drawn."""
+    """Given a part of an image, the rest can be drawn. Sampling options are those of `sample`."""
 
     def complete(
-        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
+        self,
+        x: Tensor,
+        known_mask: Tensor,
+        *,
+        generator: ImageGenerator,
+        condition: Condition = NOTHING,
     ) -> Tensor:
         """Draw the pixels that are not known, in the model's order, each given those before it.
 
@@ -132,37 +139,52 @@ class HasCompletion(Protocol):
             x: (B, C, H, W), kept where `known_mask` is true.
             known_mask: bool, (H, W) or (B, 1, H, W).
             generator: Where every random number comes from.
-            temperature: Below 1: safer.
+            condition: What is known beside.
         """
         ...
 
 
-CAPABILITIES: dict[str, type] = {
+PROTOCOLS: dict[str, type] = {
     "log_prob": HasLogProb,
     "bound": HasBound,
+    "log_weights": HasLogWeights,
     "energy": HasEnergy,
     "log_partition": HasLogPartition,
     "latent": HasLatent,
     "encoder": HasEncoder,
-    "labels": HasLabels,
     "filters": HasFilters,
     "completion": HasCompletion,
 }
+"""The abilities that the table of models names."""
 
 
-def capabilities_of(model: object) -> frozenset[str]:
-    """Names of the capabilities that a model, or a model class, has."""
-    if isinstance(model, type):
-        return frozenset(
-            name for name, protocol in CAPABILITIES.items() if _class_has(model, protocol)
-        )
-    return frozenset(name for name, p in CAPABILITIES.items() if isinstance(model, p))
+@dataclass(frozen=True)
+class Abilities:
+    """What a model, or a model's class, can do.
+
+    Attributes:
+        names: Of `PROTOCOLS`.
+        conditions: What it is told beside the images; of a class, what it may be told.
+        steps: Whether its sampler goes in steps that can be watched.
+        bf16: Whether it trains under bf16 autocast.
+    """
+
+    names: frozenset[str]
+    conditions: tuple[ConditionKind, ...]
+    steps: bool
+    bf16: bool
 
 
-def _class_has(cls: type, protocol: type) -> bool:
-    wanted: set[str] = set()
-    for base in protocol.__mro__[: protocol.__mro__.index(Protocol)]:
-        wanted |= {name for name in vars(base) if not name.startswith("_")}
-        wanted |= set(inspect.get_annotations(base))
-    known = set(dir(cls)).union(*(inspect.get_annotations(base) for base in cls.__mro__))
-    return wanted <= known
+def abilities_of(model: GenerativeModel | type[GenerativeModel]) -> Abilities:
+    """The record of a model's abilities, read off its methods.
+
+    All protocols have methods alone, so a class tells as much as a model; only the conditions are
+    known after the config.
+    """
+    cls: type[Any] = model if isinstance(model, type) else type(model)
+    return Abilities(
+        frozenset(name for name, protocol in PROTOCOLS.items() if issubclass(cls, protocol)),
+        () if isinstance(model, type) else model.conditions,
+        "on_step" in inspect.signature(cls.sample).parameters,
+        cls.bf16,
+    )

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from gencli.config import Config
+from gencli.data.conditions import NOTHING, Batch, Condition
 from gencli.data.spec import DataInfo
+from gencli.kinds import ConditionKind
 from gencli.random import ImageGenerator
 
-
-class Batch(NamedTuple):
-    """Images (B, C, H, W), float in [0, 1] (0 or 1 when binarised), and labels (B,) or None."""
-
-    images: Tensor
-    labels: Tensor | None
+__all__ = [
+    "NOTHING", "Batch", "Condition", "GenerativeModel", "Loss", "Optimizer", "Stage",
+    "StageSettings", "Step", "Update",
+]  # fmt: skip
 
 
 class Loss:
@@ -36,6 +37,27 @@ class Loss:
     def __init__(self, total: Tensor, **metrics: Tensor) -> None:
         self.total = total
         self.metrics = metrics
+
+
+@dataclass
+class Step:
+    """A step of training, as its losses see it.
+
+    Attributes:
+        number: Steps of the stage that were taken before, from 0.
+        total: Steps of the stage; None where only the clock decides.
+        shared: What an update hands to those after it in the same step, by name: a discriminator
+            the images that it was shown to the generator. Empty when the step begins.
+    """
+
+    number: int = 0
+    total: int | None = None
+    shared: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def done(self) -> float | None:
+        """The part of the stage that is over, in [0, 1); None where only the clock decides."""
+        return self.number / self.total if self.total else None
 
 
 @dataclass(frozen=True)
@@ -56,12 +78,13 @@ class Update:
 
     Attributes:
         name: Shown in progress, logs and errors.
-        loss: Batch -> Loss.
+        loss: (batch, step) -> Loss.
         parameters: What the gradient flows into; everything else is left alone.
         optimizer: None runs `loss` without gradients (EM gathers statistics this way).
-        repeat: Times per step, each on a fresh batch.
-        every: Run in every `every`-th step only.
-        clip_norm: Largest norm of the gradient over all parameters of this update; None leaves it.
+        repeat: Times per step, each on a fresh batch. The last batch of a step is the same for all
+            of its updates.
+        clip_norm: Largest norm of the gradient over all parameters of this update, unless the run's
+            `--clip-norm` says another; None leaves it.
         after: Called after each optimizer step, without gradients (weight clipping).
         epoch_end: Called when the data have been gone through once, without gradients (an M-step).
         ema: Whether an exponential moving average of these parameters is kept and used for
@@ -69,19 +92,37 @@ class Update:
     """
 
     name: str
-    loss: Callable[[Batch], Loss]
+    loss: Callable[[Batch, Step], Loss]
     parameters: tuple[nn.Parameter, ...]
     optimizer: Optimizer | None = field(default_factory=Optimizer)
     repeat: int = 1
-    every: int = 1
     clip_norm: float | None = None
     after: Callable[[], None] | None = None
     epoch_end: Callable[[], None] | None = None
     ema: bool = False
 
 
-def _identity(images: Tensor) -> Tensor:
-    return images
+@dataclass(frozen=True)
+class StageSettings:
+    """What is different in a stage from the run's settings.
+
+    Attributes:
+        lr_scale: Its learning rate relative to the run's.
+        batch_size: Images per update; None is the run's.
+        ema_decay: Of the moving average of weights; None is the run's.
+        epochs: Its length; None is its share of what is left of the run's.
+        share: Its part of the run, relative to the other stages without `epochs`.
+    """
+
+    lr_scale: float = 1.0
+    batch_size: int | None = None
+    ema_decay: float | None = None
+    epochs: int | None = None
+    share: float = 1.0
+
+
+def _identity(batch: Batch) -> Batch:
+    return batch
 
 
 @dataclass(frozen=True)
@@ -91,21 +132,27 @@ class Stage:
     Attributes:
         name: Shown in progress and logs.
         updates: What a step does, in order.
-        prepare: (B, C, H, W) images of a batch -> what the updates see, without gradients.
+        prepare: A batch of the data -> what the updates see, without gradients.
         start: Called once when the stage begins, with a way to the training images: `start(data)`
             where iterating `data` yields batches in storage order (k-means++, pixel means).
         finish: Called once when the stage is over.
         frozen: Modules put in evaluation mode and left alone during the stage.
-        share: This stage's part of the run's epochs, relative to the other stages.
+        settings: What is different from the run's settings.
+        validate: A batch -> (B,), smaller is better: what checkpoints of this stage are selected
+            on; None takes what the model offers for all stages.
+        preview: (n, generator, condition) -> images (n, C, H, W), for a stage in which `sample`
+            would show nothing yet; None takes `sample`.
     """
 
     name: str
     updates: tuple[Update, ...]
-    prepare: Callable[[Tensor], Tensor] = _identity
+    prepare: Callable[[Batch], Batch] = _identity
     start: Callable[[Iterable[Batch]], None] | None = None
     finish: Callable[[], None] | None = None
     frozen: tuple[nn.Module, ...] = ()
-    share: float = 1.0
+    settings: StageSettings = field(default_factory=StageSettings)
+    validate: Callable[[Batch], Tensor] | None = None
+    preview: Callable[[int, ImageGenerator, Condition], Tensor] | None = None
 
 
 class GenerativeModel(nn.Module):
@@ -114,6 +161,13 @@ class GenerativeModel(nn.Module):
     A model with one loss writes `loss` and `sample` and nothing else. `__init__` takes the model's
     config and a `DataInfo`. Randomness during training comes from torch's global generators (saved
     with checkpoints); randomness while sampling comes from the `generator` argument alone.
+
+    Attributes:
+        config: The model's options.
+        data: What it is trained on.
+        conditions: What it is told beside the images.
+        discrete_levels: Values of a pixel under the likelihood: 2, 256 (which gives bits per
+            dimension), or None for a density.
     """
 
     bf16: ClassVar[bool] = True
@@ -122,18 +176,15 @@ class GenerativeModel(nn.Module):
     channels_last: ClassVar[bool] = False
     """Whether convolutions are faster here with the channels innermost in memory."""
 
-    importance_weighted: ClassVar[bool] = False
-    """Whether `log_prob_bound(x, k)` tends to log p(x) as k grows."""
-
+    config: Config
     data: DataInfo
-
+    conditions: tuple[ConditionKind, ...]
     discrete_levels: int | None
-    """Values of a pixel under the likelihood: 2, 256 (which gives bits per dimension), or None
-    for a density."""
 
-    def __init__(self, data: DataInfo) -> None:
+    def __init__(self, config: Config, data: DataInfo) -> None:
         super().__init__()
-        self.data = data
+        self.config, self.data = config, data
+        self.conditions = config.conditions()
         self.discrete_levels = 2 if data.binary else None
 
     @property
@@ -142,7 +193,7 @@ class GenerativeModel(nn.Module):
         tensors: Iterator[Tensor] = iter((*self.parameters(), *self.buffers()))
         return next(tensors).device
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, step: Step) -> Loss:
         """The objective of a single-loss model. Models with several updates leave it alone."""
         raise TypeError(f"{type(self).__name__} defines neither loss() nor updates()")
 
@@ -158,15 +209,18 @@ class GenerativeModel(nn.Module):
         """Sub-networks that `--compile` compiles in place."""
         return tuple(self.children())
 
-    def sample(self, n: int, *, generator: ImageGenerator, labels: Tensor | None = None) -> Tensor:
+    def sample(
+        self, n: int, *, generator: ImageGenerator, condition: Condition = NOTHING
+    ) -> Tensor:
         """Draw `n` images (n, C, H, W) in [0, 1].
 
-        A model with further sampling options (`temperature`, `steps`) names them as keyword
-        arguments; the command line offers exactly those that the signature has.
+        A model's own sampling options (`temperature`, `steps`) are further keyword arguments, by
+        the names that they have in its config's `Sampling`. A sampler that goes in steps and can be
+        watched takes `on_step`, called as `on_step(step, steps, images)`.
 
         Args:
             n: How many; `generator` holds one stream for each.
             generator: Where every random number comes from.
-            labels: Classes (n,) to draw, for conditional models.
+            condition: What to draw, of the kinds in `conditions`.
         """
         raise TypeError(f"{type(self).__name__} does not define sample()")

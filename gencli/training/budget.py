@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 
 from gencli.models.interface import Stage
@@ -16,33 +17,36 @@ class Budget:
 
     Args:
         settings: Holds `epochs` or `steps`, and perhaps `max_time`.
-        stages: Their `share`s divide the budget.
+        stages: Those with `epochs` of their own take them out of the run's, the others share the
+            rest.
         n_images: In the training split.
-        batch_size: Images per batch.
+        batch_sizes: Images per batch, of each stage.
     """
 
     def __init__(
-        self, settings: Settings, stages: tuple[Stage, ...], n_images: int, batch_size: int
+        self,
+        settings: Settings,
+        stages: tuple[Stage, ...],
+        n_images: int,
+        batch_sizes: Sequence[int],
     ) -> None:
-        shares = [stage.share for stage in stages]
-        self._until = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
         self._seconds = parse_duration(settings.max_time) if settings.max_time else None
         self._began = time.monotonic()
-        n_batches = math.ceil(n_images / batch_size)
-        self._epochs = self._parts(settings.epochs)
-        self._steps = self._parts(settings.steps)
+        shares = [stage.settings.share for stage in stages]
+        self._until = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
+        own = [stage.settings.epochs for stage in stages]
+        rates = [  # steps that an epoch takes
+            math.ceil(n_images / size) / batches_per_step(stage)
+            for size, stage in zip(batch_sizes, stages, strict=True)
+        ]
+        self._epochs = _shared_out(settings.epochs, own, shares)
+        fixed = [None if e is None else math.ceil(e * r) for e, r in zip(own, rates, strict=True)]
+        self._steps = _shared_out(settings.steps, fixed, shares)
         if settings.steps is None:
             self._steps = [
-                None if e is None else math.ceil(e * n_batches / batches_per_step(stage))
-                for e, stage in zip(self._epochs, stages, strict=True)
+                None if e is None else math.ceil(e * r)
+                for e, r in zip(self._epochs, rates, strict=True)
             ]
-
-    def _parts(self, whole: int | None) -> list[int | None]:
-        """A whole number for each stage; together they are `whole`."""
-        if whole is None:
-            return [None] * len(self._until)
-        ends = [0, *(round(whole * until) for until in self._until)]
-        return [b - a for a, b in pairwise(ends)]
 
     def steps(self, index: int) -> int | None:
         """Steps of a stage; None where only the clock decides."""
@@ -73,3 +77,23 @@ class Budget:
         clock = math.inf if self._seconds is None else max(self._seconds - elapsed, 0.0)
         left = min(clock, elapsed / done * (1 - done) if done > 0 else math.inf)
         return None if math.isinf(left) else left
+
+
+def _shared_out(
+    whole: int | None, own: Sequence[int | None], shares: Sequence[float]
+) -> list[int | None]:
+    """A whole number for each stage, together `whole`: its own if it has one, else its share."""
+    if whole is None:
+        return [None] * len(own)
+    parts: list[int | None] = []
+    left = whole
+    for length in own:
+        parts.append(None if length is None else min(length, left))
+        left -= parts[-1] or 0
+    open_shares = [0.0 if length is not None else s for length, s in zip(own, shares, strict=True)]
+    total = sum(open_shares)
+    ends = [
+        round(left * sum(open_shares[: i + 1]) / total) if total else 0 for i in range(len(own))
+    ]
+    spans = [b - a for a, b in pairwise([0, *ends])]
+    return [s if length is None else length for length, s in zip(parts, spans, strict=True)]

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from gencli.models.drawing import evaluating
 from gencli.training.tensors import check
 
 
@@ -88,13 +89,7 @@ class EMA:
 
 
 @contextmanager
-def evaluating(model: nn.Module, ema: EMA | None) -> Iterator[None]:
+def averaged(model: nn.Module, ema: EMA | None) -> Iterator[None]:
     """Evaluation mode and, where there are any, averaged weights, for a while."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with ema.applied() if ema is not None else nullcontext():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model), ema.applied() if ema is not None else nullcontext():
+        yield

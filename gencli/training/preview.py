@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-import torch
+from torch import Tensor
 
-from gencli.models.abilities import HasLabels
-from gencli.models.interface import GenerativeModel
+from gencli.models.drawing import draw
+from gencli.models.interface import Condition, GenerativeModel, Stage
 from gencli.random import ImageGenerator
 from gencli.runs import Run
-from gencli.training.ema import EMA, evaluating
+from gencli.training.ema import EMA, averaged
 from gencli.viz.grid import make_grid, write_png
 
 N_IMAGES = 64
@@ -28,37 +28,39 @@ class Preview:
         model: On its device.
         run: Where to.
         every: Epochs between previews; 0 for none, None for as time allows.
+        condition: What the `N_IMAGES` images are told, of the kinds that the model takes.
     """
 
-    def __init__(self, model: GenerativeModel, run: Run, every: int | None) -> None:
+    def __init__(
+        self, model: GenerativeModel, run: Run, every: int | None, condition: Condition
+    ) -> None:
         self._model, self._run, self._every = model, run, every
+        self._condition = condition.to(model.device)
         self._cost, self._last, self._drawn = 0.0, time.monotonic(), -1
 
-    def epoch_ended(self, step: int, epoch: int, ema: EMA | None) -> None:
+    def epoch_ended(self, stage: Stage, step: int, epoch: int, ema: EMA | None) -> None:
         """Draw when it is time to."""
         if self._every is None:
             due = time.monotonic() - self._last > self._cost / SHARE_OF_TIME
         else:
             due = self._every > 0 and epoch % self._every == 0
         if due:
-            self.draw(step, ema)
+            self.draw(stage, step, ema)
 
-    @torch.no_grad()
-    def draw(self, step: int, ema: EMA | None) -> None:
+    def draw(self, stage: Stage, step: int, ema: EMA | None) -> None:
         """Draw now, unless this step was drawn or previews are off."""
         if self._every == 0 or step == self._drawn:
             return
         began = time.monotonic()
-        with evaluating(self._model, ema):
-            self._write(step)
+        with averaged(self._model, ema):
+            picture = make_grid(self._images(stage))
+            write_png(picture, self._run.folder("samples") / f"step-{step:08d}.png")
         self._last = time.monotonic()
         self._cost, self._drawn = self._last - began, step
 
-    def _write(self, step: int) -> None:
-        model = self._model
-        labels = None
-        if isinstance(model, HasLabels) and model.conditional:
-            labels = torch.arange(N_IMAGES, device=model.device) % max(model.data.n_classes, 1)
-        generator = ImageGenerator(0, range(N_IMAGES), model.device)
-        images = model.sample(N_IMAGES, generator=generator, labels=labels)
-        write_png(make_grid(images), self._run.folder("samples") / f"step-{step:08d}.png")
+    def _images(self, stage: Stage) -> Tensor:
+        model, condition = self._model, self._condition
+        if stage.preview is not None:
+            generator = ImageGenerator(0, range(N_IMAGES), model.device)
+            return stage.preview(N_IMAGES, generator, condition).float().cpu()
+        return next(draw(model, N_IMAGES, seed=0, condition=condition, batch_size=N_IMAGES))

@@ -14,9 +14,9 @@ import torch
 
 import gencli
 from gencli import registry, runs, threads
-from gencli.config import fields_of, parse_value
-from gencli.data import load as data_load
-from gencli.data.load import ImageData
+from gencli.data import catalogue
+from gencli.data.load import ImageData, load
+from gencli.data.options import DataOptions
 from gencli.device import choose_device, choose_precision
 from gencli.errors import (
     DataError,
@@ -26,7 +26,7 @@ from gencli.errors import (
     RunError,
     UsageError,
 )
-from gencli.loaded import build_model
+from gencli.models.build import build_model, make
 from gencli.models.interface import GenerativeModel
 from gencli.random import mix_seed
 from gencli.runs import Run
@@ -39,21 +39,10 @@ from gencli.training.trainer import State, Trainer
 DataProgress = Callable[[str, int, int], None]
 
 
-def load_data(settings: Settings, progress: DataProgress | None) -> ImageData:
-    """The data set that the settings ask for."""
-    return data_load.load(
-        settings.data,
-        image_size=settings.image_size,
-        val=settings.val,
-        binarize=settings.binarize,
-        skip_bad=settings.skip_bad,
-        progress=progress,
-    )
-
-
 def start(
     model: str,
     config: Mapping[str, Any],
+    data_options: DataOptions,
     given: Mapping[str, Any],
     *,
     name: str | None,
@@ -65,6 +54,7 @@ def start(
     Args:
         model: Its name in the registry.
         config: Values for the model's config that differ from the defaults.
+        data_options: Which data; unless they say, binarised as the model's defaults have it.
         given: Settings that differ from the model's defaults.
         name: Of the run; None makes one up.
         reporter: Shows the training.
@@ -74,22 +64,25 @@ def start(
         GencliError: Of every kind; the run's status says which.
     """
     spec = registry.find(model)
-    config_class, training = spec.config()
-    values = dataclasses.asdict(config_class(**config))
-    settings = resolve(given, training)
+    options = spec.options().parsed(config)
+    settings = resolve(given, options.training)
     device = choose_device(settings.device)
-    n_threads = threads.use(settings.threads, training.threads)
+    n_threads = threads.use(settings.threads, options.training.threads)
     precision = choose_precision(settings.precision, device, model_allows=spec.load().bf16)
-    data = load_data(settings, progress)
+    if data_options.binarize is None:
+        how = catalogue.fixed_binarization(data_options.data) or options.training.binarize
+        data_options = dataclasses.replace(data_options, binarize=how)
+    data = load(data_options, progress)
     for note in data.notes:
         reporter.message(note)
-    settings = dataclasses.replace(settings, data=data.name)  # found again from anywhere
+    data_options = dataclasses.replace(data_options, data=data.name)  # found again from anywhere
     torch.manual_seed(mix_seed(settings.seed, 0))
-    network = build_model(spec.name, values, dataclasses.asdict(data.info))
+    network = make(spec, options, data.info)
     record = {
         "model": spec.name,
-        "config": values,
+        "config": dataclasses.asdict(options),
         "data": {"name": data.name, "fingerprint": data.fingerprint}
+        | {"options": dataclasses.asdict(data_options)}
         | {"info": dataclasses.asdict(data.info), "n_train": len(data.train)},
         "settings": dataclasses.asdict(settings),
         "versions": versions(),
@@ -143,7 +136,7 @@ def resume(
                 f"--{name.replace('_', '-')} cannot change when a run is resumed.",
                 "Leave it out, or start a new run.",
             )
-    settings = _recorded(run)
+    settings, data_options = recorded(run)
     if "steps" in changes or "epochs" in changes:
         settings = dataclasses.replace(settings, steps=None, epochs=None)
         if settings.lr_schedule == "cosine":
@@ -151,20 +144,20 @@ def resume(
     settings = dataclasses.replace(settings, **changes)
     device = choose_device(settings.device)
     precision = run.record["precision"]
-    recorded = run.record.get("threads")
-    n_threads = threads.use(settings.threads, recorded if isinstance(recorded, int) else None)
-    if device.type == "cpu" and n_threads != recorded:
-        told = f"{recorded} before and {n_threads} now"
+    before = run.record.get("threads")
+    n_threads = threads.use(settings.threads, before if isinstance(before, int) else None)
+    if device.type == "cpu" and n_threads != before:
+        told = f"{before} before and {n_threads} now"
         reporter.message(f"threads: {told}; results may differ in the last bits")
     run = run.locked()
     try:
         begun = bool(run.checkpoints())
         if not begun:
             reporter.message(f"{run.name} has no checkpoint: its training begins again.")
-        data = load_data(settings, progress)
+        data = load(data_options, progress)
         if data.fingerprint != run.record["data"]["fingerprint"]:
             raise DataError(
-                f"{settings.data} is not what {run.name} was trained on any more.",
+                f"{data_options.data} is not what {run.name} was trained on any more.",
                 "Put the old files back, or start a new run.",
             )
         torch.manual_seed(mix_seed(settings.seed, 0))
@@ -179,16 +172,17 @@ def resume(
         raise
 
 
-def _recorded(run: Run) -> Settings:
-    known = {field.name: field for field in fields_of(Settings)}
+def recorded(run: Run) -> tuple[Settings, DataOptions]:
+    """The settings and data options that a run records.
+
+    Raises:
+        RunError: If they do not fit this version.
+    """
     try:
-        values: dict[str, Any] = {
-            name: None if value is None else parse_value(known[name], value)
-            for name, value in run.record["settings"].items()
-        }
-        return Settings(**values)
-    except (KeyError, TypeError, UsageError) as error:
-        raise RunError(f"{run.path}/run.json: settings: {error}.", "Train again.") from None
+        settings = Settings.parsed(run.record["settings"])
+        return settings, DataOptions.parsed(run.record["data"]["options"])
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
+        raise RunError(f"{run.path}/run.json does not fit: {error}", "Train again.") from None
 
 
 def _fit(

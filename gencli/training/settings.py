@@ -7,27 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gencli.config import Training, option
-from gencli.data.spec import Binarization
+from gencli.config import Options, Training, option
 from gencli.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything about a training that is not the model's own.
+class Settings(Options):
+    """Everything about a training that is neither the model's own nor of the data.
 
     A model's `Training` replaces some of these defaults.
     """
 
-    data: str = option("glyphs", "A data set's name, or a folder of images.")
-    image_size: int | None = option(None, "Resize to this many pixels a side.", min=4, max=1024)
-    binarize: Binarization | None = option(None, "How grey values become zeros and ones.")
-    val: int | None = option(
-        None,
-        "Images held out for validation: 5000 or the data's own unless given; 0 is none.",
-        min=0,
-    )
-    skip_bad: bool = option(False, "Leave out images that cannot be read, and count them.")
     epochs: int | None = option(None, "Times through the data, in total.", min=1)
     steps: int | None = option(None, "Optimisation steps, in total, instead of epochs.", min=1)
     max_time: str | None = option(None, "Stop after this long: 90s, 10m, 2h.")
@@ -108,6 +98,5 @@ def resolve(given: Mapping[str, Any], training: Training) -> Settings:
         defaults["lr_schedule"] = "constant"
     if timed or "steps" in given:
         del defaults["epochs"]
-    if given.get("data") == "binarized-mnist":
-        del defaults["binarize"]
+    del defaults["binarize"]  # of the data
     return Settings(**(defaults | dict(given)))

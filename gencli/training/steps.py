@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gencli.data.order import Order
 from gencli.data.store import ResidentStore
-from gencli.models.interface import Batch, GenerativeModel, Stage, Update
+from gencli.models.interface import Batch, GenerativeModel, Stage, Step, Update
 from gencli.training import optim
 from gencli.training.ema import EMA
 from gencli.training.metrics import Window
@@ -44,13 +44,15 @@ class Steps:
         self.model, self.stage, self.store, self.order = model, stage, store, order
         self.settings, self.precision, self.total = settings, precision, total
         self.per_step = batches_per_step(stage)
+        self.lr = settings.lr * stage.settings.lr_scale
         self._optimizers = {
-            u.name: optim.build(u.optimizer, u.parameters, settings.lr)
+            u.name: optim.build(u.optimizer, u.parameters, self.lr)
             for u in stage.updates
             if u.optimizer is not None
         }
         averaged = {p for u in stage.updates if u.ema for p in u.parameters}
-        decay = settings.ema_decay
+        own = stage.settings.ema_decay
+        decay = settings.ema_decay if own is None else own
         self.ema = EMA(model, averaged, decay) if decay and averaged else None
         model.train()
         for module in stage.frozen:
@@ -70,35 +72,34 @@ class Steps:
         batches = [self._batch(first + r) for r in range(self.per_step)]
         settings = self.settings
         factor = optim.lr_factor(number, self.total, settings.lr_schedule, settings.warmup)
-        alone = len(self.stage.updates) == 1
+        step = Step(number, self.total)
         for update in self.stage.updates:
-            if number % update.every == 0:
-                for batch in batches[: update.repeat]:
-                    self._update(update, batch, settings.lr * factor, window, alone)
+            for batch in batches[-update.repeat :]:
+                self._update(update, batch, step, self.lr * factor, window)
         if self.ema is not None:
             self.ema.step(number)
         return sum(len(batch.images) for batch in batches)
 
     def _batch(self, number: int) -> Batch:
-        images, labels = self.store.batch(self.order.indices(number))
         with torch.no_grad():
-            images = self.stage.prepare(images)
-        if self.model.channels_last and images.dim() == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return Batch(images, labels)
+            batch = self.stage.prepare(self.store.batch(self.order.indices(number)))
+        if self.model.channels_last and batch.images.dim() == 4:
+            images = batch.images.contiguous(memory_format=torch.channels_last)
+            batch = batch._replace(images=images)
+        return batch
 
-    def _update(self, update: Update, batch: Batch, lr: float, window: Window, alone: bool) -> None:
+    def _update(self, update: Update, batch: Batch, step: Step, lr: float, window: Window) -> None:
         optimizer = self._optimizers.get(update.name)
         kind = batch.images.device.type
         with (
             torch.set_grad_enabled(optimizer is not None),
             torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"),
         ):
-            loss = update.loss(batch)
+            loss = update.loss(batch, step)
         if optimizer is not None and update.optimizer is not None:
             optimizer.zero_grad(set_to_none=True)
             loss.total.backward(inputs=update.parameters)  # type: ignore[no-untyped-call]
-            clip = update.clip_norm or self.settings.clip_norm
+            clip = self.settings.clip_norm or update.clip_norm
             if clip:
                 torch.nn.utils.clip_grad_norm_(update.parameters, clip)
             for group in optimizer.param_groups:
@@ -107,6 +108,7 @@ class Steps:
         if update.after is not None:
             with torch.no_grad():
                 update.after()
+        alone = len(self.stage.updates) == 1
         window.add("loss" if alone else f"{update.name}_loss", loss.total)
         for name, value in loss.metrics.items():
             window.add(name, value)
@@ -149,7 +151,7 @@ class Steps:
 
 
 def batches_per_step(stage: Stage) -> int:
-    """Batches that a step of the stage uses: repeat r of every update sees the step's r-th."""
+    """Batches that a step of the stage uses: an update with fewer repeats sees its last ones."""
     return max(update.repeat for update in stage.updates)
 
 

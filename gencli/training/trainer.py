@@ -18,25 +18,26 @@ from torch import Tensor
 
 from gencli.atomic import sweep
 from gencli.checkpoint import ANOTHER
+from gencli.data.conditions import in_turn
 from gencli.data.load import ImageData
 from gencli.data.order import Order
 from gencli.data.store import ResidentStore
 from gencli.errors import DivergedError, RunError
-from gencli.models.interface import GenerativeModel
+from gencli.models.interface import GenerativeModel, Stage
 from gencli.random import mix_seed
 from gencli.runs import Run
 from gencli.training import checkpoint
 from gencli.training.budget import Budget
-from gencli.training.ema import evaluating
+from gencli.training.ema import averaged
 from gencli.training.metrics import MetricsLog, Window
 from gencli.training.pace import Pace
-from gencli.training.preview import Preview
+from gencli.training.preview import N_IMAGES, Preview
 from gencli.training.reporter import Epoch, Reporter, Standing
 from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
 from gencli.training.steps import Steps, under
 from gencli.training.tensors import check_names
-from gencli.training.validation import can_validate, validate
+from gencli.training.validation import figure_of, validate
 from gencli.wording import spoken
 
 CHECKPOINT_SECONDS = 30.0
@@ -95,20 +96,31 @@ class Trainer:
         self.model = model.to(device).to(memory_format=layout)
         self.settings, self.run, self.device = settings, run, device
         self.precision, self.reporter, self.stop = precision, reporter, stop
-        self.train_store = ResidentStore(data.train, data.info, device)
-        self.val_store = ResidentStore(data.val, data.info, device) if len(data.val) else None
-        self.preview = Preview(model, run, settings.sample_every)
+        told = model.conditions
+        self.train_store = ResidentStore(data.train, data.info, device, told)
+        self.val_store = None
+        if len(data.val):
+            self.val_store = ResidentStore(data.val, data.info, device, told)
+        shown = next((self.val_store or self.train_store).in_order(N_IMAGES))
+        condition = in_turn(data.info, told, N_IMAGES, shown.condition)
+        self.preview = Preview(model, run, settings.sample_every, condition)
         self.stages = model.stages()
         self.state = State()
         self.window = Window()
         self.last_metrics: dict[str, float] = {}
         self._told: set[str] = set()
         self.batch_size = min(settings.batch_size, len(self.train_store))
-        self.budget = Budget(settings, self.stages, len(self.train_store), self.batch_size)
+        self.budget = Budget(
+            settings, self.stages, len(self.train_store), [*map(self.batch_of, self.stages)]
+        )
         self._last_checkpoint = self._last_shown = time.monotonic()
         if settings.compile:
             for module in model.compilable():
                 module.compile()
+
+    def batch_of(self, stage: Stage) -> int:
+        """Images per batch of a stage."""
+        return min(stage.settings.batch_size or self.settings.batch_size, len(self.train_store))
 
     def fit(self, resume: bool = False) -> State:
         """Train to the end of the budget, from the last checkpoint when resuming.
@@ -133,16 +145,16 @@ class Trainer:
             self._write_metrics(partial=True)
         self._save()  # before the last preview, which may fail or take long
         self._show()
-        self._draw(lambda: self.preview.draw(state.step, self.steps.ema))
+        self._draw(lambda: self.preview.draw(self.steps.stage, state.step, self.steps.ema))
         return state
 
     def _run_stage(self, index: int, restored: dict[str, Tensor] | None) -> None:
         stage, state = self.stages[index], self.state
         if restored is None and stage.start is not None:
             with torch.no_grad():
-                stage.start(self.train_store.in_order(self.batch_size))
+                stage.start(self.train_store.in_order(self.batch_of(stage)))
         seed = mix_seed(self.settings.seed, 3, index)
-        order = Order(len(self.train_store), self.batch_size, seed, self.device)
+        order = Order(len(self.train_store), self.batch_of(stage), seed, self.device)
         total = self.budget.steps(index)
         self.steps = steps = Steps(
             self.model, stage, self.train_store, order, self.settings,
@@ -188,8 +200,8 @@ class Trainer:
             raise self.stop.error(self.run)
         if epoch_ended:
             self._tell_epoch()
-            step, epoch, ema = self.state.step, round(self.state.epoch), self.steps.ema
-            self._draw(lambda: self.preview.epoch_ended(step, epoch, ema))
+            step, epoch, steps = self.state.step, round(self.state.epoch), self.steps
+            self._draw(lambda: self.preview.epoch_ended(steps.stage, step, epoch, steps.ema))
         if epoch_ended or time.monotonic() - self._last_shown > SHOW_SECONDS:
             self._show()
 
@@ -252,11 +264,11 @@ class Trainer:
 
     def _validate(self) -> bool:
         """Validate the weights that would be used; returns whether they are the best so far."""
-        if self.val_store is None or not can_validate(self.model):
+        stage, state = self.steps.stage, self.state
+        if self.val_store is None or figure_of(self.model, stage) is None:
             return False
-        state = self.state
-        with evaluating(self.model, self.steps.ema):
-            value = validate(self.model, self.val_store, self.settings.seed, 500)
+        with averaged(self.model, self.steps.ema):
+            value = validate(self.model, stage, self.val_store, self.settings.seed, 500)
         self.last_metrics["val_loss"] = value
         if not math.isfinite(value):
             raise self._diverged(f"The validation loss is not finite at step {state.step}")

@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from gencli.data.store import ResidentStore
-from gencli.models.abilities import HasBound, HasLogProb, HasValidation
-from gencli.models.interface import GenerativeModel
+from gencli.models.abilities import (
+    HasBound,
+    HasEnergy,
+    HasLogPartition,
+    HasLogProb,
+    HasLogWeights,
+    HasValidation,
+)
+from gencli.models.interface import Batch, GenerativeModel, Stage
 from gencli.random import mix_seed
 
-
-def can_validate(model: GenerativeModel) -> bool:
-    """Whether the model has a figure to select by."""
-    return isinstance(model, HasValidation | HasLogProb | HasBound)
+PerImage = Callable[[Batch], Tensor]
+"""A batch -> (B,), smaller is better."""
 
 
 @torch.no_grad()
-def validate(model: GenerativeModel, store: ResidentStore, seed: int, batch_size: int) -> float:
-    """The mean validation loss: the model's own, else the exact or bounded nll, in nats per image.
+def validate(
+    model: GenerativeModel, stage: Stage, store: ResidentStore, seed: int, batch_size: int
+) -> float:
+    """The mean validation loss of the stage: its own, the model's own, or the nll in nats.
 
-    The random numbers come from `seed` alone and leave training's generators untouched.
+    That is exact, a bound, or by a quick estimate of log Z. The random numbers come from `seed`
+    alone and leave training's generators untouched.
+
+    Raises:
+        TypeError: If there is none; `figure_of` tells.
     """
+    per_image = figure_of(model, stage)
+    if per_image is None:
+        raise TypeError(f"{type(model).__name__} has no figure to select by")
     device = model.device
     forked = [device] if device.type == "cuda" else []
-    total, n = torch.zeros((), dtype=torch.float64), 0
+    total, n, offset = torch.zeros((), dtype=torch.float64), 0, 0.0
     with torch.random.fork_rng(devices=forked):
         torch.manual_seed(mix_seed(seed, 1))
+        if _lacks_log_z(model, stage) and isinstance(model, HasLogPartition):
+            offset = model.log_partition().value
         for batch in store.in_order(batch_size):
-            total += _loss(model, batch.images).double().sum().cpu()
+            total += per_image(batch).double().sum().cpu()
             n += len(batch.images)
-    return float(total) / n
+    return float(total) / n + offset
 
 
-def _loss(model: GenerativeModel, x: Tensor) -> Tensor:
+def _lacks_log_z(model: GenerativeModel, stage: Stage) -> bool:
+    own = stage.validate is not None or isinstance(model, HasValidation | HasLogProb | HasBound)
+    return not own and isinstance(model, HasLogPartition)
+
+
+def figure_of(model: GenerativeModel, stage: Stage) -> PerImage | None:
+    """What is averaged over validation images, without log Z; None where there is nothing."""
+    if stage.validate is not None:
+        return stage.validate
     if isinstance(model, HasValidation):
-        return model.validation_loss(x)
+        return lambda batch: model.validation_loss(batch.images, batch.condition)
     if isinstance(model, HasLogProb):
-        return -model.log_prob(x)
-    assert isinstance(model, HasBound)
-    return -model.log_prob_bound(x)
+        return lambda batch: -model.log_prob(batch.images, batch.condition)
+    if isinstance(model, HasBound):
+        return lambda batch: -model.log_prob_bound(batch.images, batch.condition)
+    if isinstance(model, HasLogWeights):
+        return lambda batch: -model.log_weights(batch.images, 1, batch.condition)[0]
+    if isinstance(model, HasEnergy) and isinstance(model, HasLogPartition):
+        return lambda batch: model.energy(batch.images)
+    return None

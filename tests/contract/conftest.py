@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -60,7 +59,7 @@ def spec(request: pytest.FixtureRequest) -> ModelSpec:
 
 @pytest.fixture
 def data(spec: ModelSpec) -> ImageData:
-    return small_data(spec.config()[1].binarize)
+    return small_data(spec.options().training.binarize)
 
 
 @pytest.fixture
@@ -70,9 +69,7 @@ def model(spec: ModelSpec, data: ImageData) -> GenerativeModel:
 
 def build(spec: ModelSpec, data: ImageData) -> GenerativeModel:
     torch.manual_seed(0)
-    cls = spec.load()
-    config = replace(inspect.getmodule(cls).Config(), **TINY.get(spec.name, {}))
-    return cls(config, data.info)
+    return spec.load()(replace(spec.options()(), **TINY.get(spec.name, {})), data.info)
 
 
 def batch_images(data: ImageData, n: int) -> torch.Tensor:

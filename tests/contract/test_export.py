@@ -30,7 +30,7 @@ def _decoders() -> list[Any]:
     return [
         pytest.param(spec, id=spec.name, marks=[pytest.mark.slow] * (spec.family == "diffusion"))
         for spec in registry.MODELS
-        if "latent" in spec.capabilities
+        if "latent" in spec.abilities
     ]
 
 
@@ -39,7 +39,7 @@ def _decoders() -> list[Any]:
 def test_decoders_are_reproduced(
     spec: ModelSpec, export: Callable[..., Any], suffix: str, tmp_path: Path
 ) -> None:
-    model = build(spec, small_data(spec.config()[1].binarize))
+    model = build(spec, small_data(spec.options().training.binarize))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     parity = export(model, tmp_path / f"x{suffix}")
     assert 0 <= parity.max_abs_difference <= 1e-4
@@ -51,7 +51,7 @@ def test_decoders_are_reproduced(
 def test_models_without_a_decoder_say_so(
     spec: ModelSpec, model: GenerativeModel, export: Callable[..., Any], suffix: str, tmp_path: Path
 ) -> None:
-    if "latent" in spec.capabilities:
+    if "latent" in spec.abilities:
         pytest.skip("has a decoder")
     with pytest.raises(UsageError, match="no latent space"):
         export(model, tmp_path / f"x{suffix}")

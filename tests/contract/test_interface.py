@@ -10,19 +10,21 @@ import pytest
 import torch
 
 from gencli.config import fields_of
+from gencli.data.conditions import Condition, in_turn
 from gencli.data.load import ImageData
+from gencli.data.options import DataOptions
 from gencli.data.store import ResidentStore
 from gencli.models.abilities import (
-    CAPABILITIES,
+    PROTOCOLS,
     HasBound,
     HasEncoder,
     HasEnergy,
-    HasLabels,
     HasLatent,
     HasLogProb,
-    capabilities_of,
+    HasLogWeights,
+    abilities_of,
 )
-from gencli.models.interface import Batch, GenerativeModel
+from gencli.models.interface import GenerativeModel, Step
 from gencli.random import ImageGenerator
 from gencli.registry import FAMILIES, ModelSpec
 from gencli.training.settings import Settings
@@ -34,32 +36,54 @@ def test_the_table_tells_the_truth(spec: ModelSpec):
     assert spec.family in FAMILIES
     assert spec.summary
     assert spec.paper
-    assert spec.capabilities <= set(CAPABILITIES)
-    assert capabilities_of(spec.load()) == spec.capabilities
+    assert spec.abilities <= set(PROTOCOLS)
+    assert abilities_of(spec.load()).names == spec.abilities
 
 
-def test_instances_have_the_declared_capabilities(spec: ModelSpec, model: GenerativeModel):
-    assert capabilities_of(model) == spec.capabilities
+def test_instances_have_the_declared_abilities(spec: ModelSpec, model: GenerativeModel):
+    found = abilities_of(model)
+    assert found.names == spec.abilities
+    assert found.conditions == model.config.conditions()
 
 
-def test_config_reads_the_same_without_importing_the_model(spec: ModelSpec):
-    module = importlib.import_module(spec.module)
-    config, training = spec.config()
-    assert fields_of(config) == fields_of(module.Config)
-    assert vars(training) == vars(module.TRAINING)
+def test_options_of_methods_are_those_declared(spec: ModelSpec, model: GenerativeModel):
+    config = spec.options()
+    methods = {"sample": config.Sampling, "decode": config.Decoding}
+    for name in ("log_partition", "log_prob_bound"):
+        if hasattr(model, name):
+            methods[name] = config.Measuring
+    for name, options in methods.items():
+        if not hasattr(model, name):
+            assert not fields_of(options)
+            continue
+        taken = inspect.signature(getattr(model, name)).parameters
+        for field in fields_of(options):
+            assert field.name in taken
+            if name in ("sample", "decode"):
+                assert taken[field.name].default == field.default
+        common = {"n", "x", "z", "generator", "condition", "on_step"}
+        assert set(taken) - common == {f.name for f in fields_of(options)}
 
 
 def test_options_do_not_collide_with_the_common_ones(spec: ModelSpec):
-    common = {f.name for f in fields_of(Settings)} | {"name", "resume", "config", "json", "quiet"}
-    own = fields_of(spec.config()[0])
+    common = {f.name for f in [*fields_of(Settings), *fields_of(DataOptions)]} | {
+        "name",
+        "resume",
+        "config",
+        "json",
+        "quiet",
+    }
+    own = fields_of(spec.options())
     assert not common & {f.name for f in own}
     assert all(f.help for f in own)
 
 
 def test_default_options_are_within_their_bounds(spec: ModelSpec):
-    for field in fields_of(spec.config()[0]):
+    for field in fields_of(spec.options()):
         values = field.default if isinstance(field.default, tuple) else (field.default,)
         for value in values:
+            if value is None:
+                continue
             assert field.min is None or value >= field.min, field.name
             assert field.max is None or value <= field.max, field.name
 
@@ -68,7 +92,7 @@ def test_each_update_changes_its_own_parameters_and_no_others(
     model: GenerativeModel, data: ImageData
 ):
     model.train()
-    store = ResidentStore(data.train, data.info, "cpu")
+    store = ResidentStore(data.train, data.info, "cpu", model.conditions)
     stages = model.stages()
     assert stages
     assert len({stage.name for stage in stages}) == len(stages)
@@ -77,8 +101,8 @@ def test_each_update_changes_its_own_parameters_and_no_others(
         assert len({u.name for u in stage.updates}) == len(stage.updates)
         if stage.start is not None:
             stage.start(store.in_order(32))
-        batch = next(iter(store.in_order(32)))
-        batch = Batch(stage.prepare(batch.images), batch.labels)
+        batch = stage.prepare(next(iter(store.in_order(32))))
+        step = Step()
         for update in stage.updates:
             own = set(update.parameters)
             seen |= own
@@ -86,7 +110,7 @@ def test_each_update_changes_its_own_parameters_and_no_others(
                 continue
             before = {name: p.detach().clone() for name, p in model.named_parameters()}
             model.zero_grad(set_to_none=True)
-            loss = update.loss(batch)
+            loss = update.loss(batch, step)
             assert loss.total.dim() == 0
             assert all(value.dim() == 0 for value in loss.metrics.values())
             assert torch.isfinite(loss.total)
@@ -105,7 +129,7 @@ def test_each_update_changes_its_own_parameters_and_no_others(
 @torch.no_grad()
 def test_samples_have_the_promised_shape_and_range(model: GenerativeModel, data: ImageData):
     model.eval()
-    images = model.sample(5, generator=ImageGenerator(0, range(5)), **labels_for(model, 5))
+    images = model.sample(5, generator=ImageGenerator(0, range(5)), condition=told(model, 5))
     assert images.shape == (5, *data.info.shape)
     assert torch.isfinite(images).all()
     assert 0 <= float(images.min()) <= float(images.max()) <= 1
@@ -114,56 +138,57 @@ def test_samples_have_the_promised_shape_and_range(model: GenerativeModel, data:
 @torch.no_grad()
 def test_image_i_depends_on_seed_and_i_alone(model: GenerativeModel):
     model.eval()
-    labels = labels_for(model, 5)
-    whole = model.sample(5, generator=ImageGenerator(7, range(5)), **labels)
-    alone = {k: v[3:4] for k, v in labels.items()}
+    condition = told(model, 5)
+    whole = model.sample(5, generator=ImageGenerator(7, range(5)), condition=condition)
+    alone = condition.rows(slice(3, 4))
     torch.manual_seed(123)  # the global generator has no say
-    single = model.sample(1, generator=ImageGenerator(7, [3]), **alone)
+    single = model.sample(1, generator=ImageGenerator(7, [3]), condition=alone)
     # the same up to the rounding of differently blocked matrix products
     torch.testing.assert_close(whole[3:4], single, atol=1e-4, rtol=0)
-    other = model.sample(5, generator=ImageGenerator(8, range(5)), **labels)
+    other = model.sample(5, generator=ImageGenerator(8, range(5)), condition=condition)
     assert not other.equal(whole)
 
 
-def labels_for(model: GenerativeModel, n: int) -> dict[str, torch.Tensor]:
-    if isinstance(model, HasLabels) and model.conditional:
-        return {"labels": torch.arange(n) % model.data.n_classes}
-    return {}
+def told(model: GenerativeModel, n: int) -> Condition:
+    return in_turn(model.data, model.conditions, n)
 
 
 @torch.no_grad()
-def test_capabilities_keep_their_word(model: GenerativeModel, data: ImageData):
+def test_abilities_keep_their_word(model: GenerativeModel, data: ImageData):
     model.eval()
-    x = batch_images(data, 6)
+    x, condition = batch_images(data, 6), told(model, 6)
     checked = 0
     if isinstance(model, HasLogProb):
-        log_p = model.log_prob(x)
+        log_p = model.log_prob(x, condition)
         assert log_p.shape == (6,)
         assert torch.isfinite(log_p).all()
         if model.data.binary:
             assert (log_p < 0).all()  # a probability
         checked += 1
     if isinstance(model, HasBound):
-        torch.manual_seed(0)
-        assert model.log_prob_bound(x).shape == (6,)
-        assert torch.isfinite(model.log_prob_bound(x, 3)).all()
+        assert model.log_prob_bound(x, condition).shape == (6,)
+        checked += 1
+    if isinstance(model, HasLogWeights):
+        weights = model.log_weights(x, 3, condition)
+        assert weights.shape == (3, 6)
+        assert torch.isfinite(weights).all()
         checked += 1
     if isinstance(model, HasEnergy):
         assert model.energy(x).shape == (6,)
         checked += 1
     if isinstance(model, HasLatent):
-        z = model.sample_latent(4, generator=ImageGenerator(0, range(4)))
-        assert len(z) == 4
-        images = model.decode(z)
-        assert images.shape == (4, *data.info.shape)
-        assert images.equal(model.decode(z))
+        z = model.sample_latent(6, generator=ImageGenerator(0, range(6)))
+        assert len(z) == 6
+        images = model.decode(z, condition)
+        assert images.shape == (6, *data.info.shape)
+        assert images.equal(model.decode(z, condition))
         assert 0 <= float(images.min()) <= float(images.max()) <= 1
         checked += 1
     if isinstance(model, HasEncoder):
         assert isinstance(model, HasLatent)
-        z = model.encode(x)
-        assert z.equal(model.encode(x))
-        assert model.decode(z).shape == x.shape
+        z = model.encode(x, condition)
+        assert z.equal(model.encode(x, condition))
+        assert model.decode(z, condition).shape == x.shape
         checked += 1
     assert checked, "neither a likelihood nor an energy nor a latent space"
 

@@ -50,7 +50,7 @@ def train(
     precision: str = "fp32",
     **given: Any,
 ) -> Run:
-    training = spec.config()[1]
+    training = spec.options().training
     values = {"batch_size": 32, "log_every": 4, "ema_decay": 0.9, "sample_every": 0} | given
     settings = resolve(values, training)
     resume = run is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from gencli.data.load import ImageData, Split
-from gencli.data.spec import Binarization, DataInfo
+from gencli.data.spec import DataInfo
+from gencli.kinds import Binarization
 
 
 def split(

@@ -30,7 +30,7 @@ def trainer_of(run: Run | None = None, **given: Any) -> Trainer:
     spec = registry.find("vae")
     data = small_data("none")
     common = {"batch_size": 32, "sample_every": 0, "ema_decay": 0.9, "log_every": 4}
-    settings = resolve(common | given, spec.config()[1])
+    settings = resolve(common | given, spec.options().training)
     torch.manual_seed(mix_seed(0, 0))
     model = build_model("vae", CONFIG, asdict(data.info))
     if run is None:

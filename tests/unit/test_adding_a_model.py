@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gencli.config import fields_of, read_config
+from gencli.config import fields_of
 from gencli.data.spec import DataInfo
-from gencli.models.abilities import capabilities_of
-from gencli.models.interface import Batch
+from gencli.models.abilities import abilities_of
+from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "adding-a-model.md"
@@ -30,20 +30,20 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_example_trains_and_samples(module):
-    config, training = read_config("factorised_example")
+    config = module.FactorisedConfig
     assert [f.flag for f in fields_of(config)] == ["--initial-logit"]
-    assert training.binarize == "dynamic"
+    assert config.training.binarize == "dynamic"
     info = DataInfo(1, 4, 4, binarization="dynamic")
-    model = module.Factorised(module.Config(), info)
-    assert capabilities_of(model) == {"log_prob"}
+    model = module.Factorised(config(), info)
+    assert abilities_of(model).names == {"log_prob"}
     x = torch.ones(8, 1, 4, 4)
     optimizer = torch.optim.Adam(model.parameters(), 0.5)
-    before = model.loss(Batch(x, None)).total.item()
+    before = model.loss(Batch(x), Step()).total.item()
     for _ in range(50):
         optimizer.zero_grad()
-        model.loss(Batch(x, None)).total.backward()
+        model.loss(Batch(x), Step()).total.backward()
         optimizer.step()
-    assert model.loss(Batch(x, None)).total.item() < before / 10
+    assert model.loss(Batch(x), Step()).total.item() < before / 10
     with torch.no_grad():
         images = model.sample(6, generator=ImageGenerator(0, range(6)))
     assert images.shape == (6, 1, 4, 4)

@@ -8,9 +8,10 @@ from torch import nn
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.adversarial import dcgan, gan
+from gencli.models.adversarial.configs import DCGANConfig, GANConfig
 from gencli.models.adversarial.game import cross_entropy, non_saturating, shifted, two_players
 from gencli.models.adversarial.networks import Discriminator, Generator, base_map
-from gencli.models.interface import Batch
+from gencli.models.interface import Batch, Step
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,8 @@ def test_a_generator_has_as_many_dense_layers_as_asked_for():
 
 def test_dcgan_reaches_the_size_of_the_benchmark():
     """A dense 7x7x256 map and two 5x5 transposed convolutions."""
-    config = dcgan.Config(width=256, kernel=5, hidden=0)
-    layers = dcgan.DCGAN(config, DataInfo(1, 28, 28)).generator.layers
+    config = DCGANConfig(width=256, kernel=5, hidden=0)
+    layers = dcgan.DCGAN(config, DataInfo(1, 28, 28)).G.layers
     up = [m for m in layers if isinstance(m, nn.ConvTranspose2d)]
     assert layers[0].out_features == 7 * 7 * 256
     assert [(m.in_channels, m.out_channels, m.kernel_size) for m in up] == [
@@ -95,8 +96,9 @@ def test_the_discriminator_sees_augmented_images_alone():
         discriminator_loss=lambda d_real, d_fake: torch.stack([d_real, d_fake]).mean(),
         generator_loss=lambda d_fake: d_fake.mean(),
     )  # fmt: skip
+    step = Step()
     for update in updates:
-        total = update.loss(Batch(torch.rand(6, 1, 8, 8), None)).total
+        total = update.loss(Batch(torch.rand(6, 1, 8, 8)), step).total
         torch.testing.assert_close(total, discriminator(grey).squeeze())
 
 
@@ -146,7 +148,7 @@ def test_a_conditional_generator_heeds_the_label():
 
 
 def test_the_discriminator_moves_first_and_as_often_as_asked():
-    config = gan.Config(width=4, d_width=4, d_steps=3, d_lr_scale=2.0)
+    config = GANConfig(width=4, d_width=4, d_steps=3, d_lr_scale=2.0)
     first, second = gan.GAN(config, DataInfo(1, 8, 8)).updates()
     assert (first.name, first.repeat, first.ema) == ("discriminator", 3, False)
     assert (second.name, second.repeat, second.ema) == ("generator", 1, True)
@@ -168,8 +170,10 @@ def test_the_discriminators_loss_reports_both_means_and_the_penalty():
         discriminator_loss=lambda d_real, d_fake: (d_fake - d_real).mean(),
         generator_loss=lambda d_fake: -d_fake.mean(),
     )  # fmt: skip
-    batch = Batch(torch.rand(6, 1, 8, 8), None)
-    loss = update.loss(batch)
+    batch = Batch(torch.rand(6, 1, 8, 8))
+    step = Step()
+    loss = update.loss(batch, step)
+    assert step.shared["fake"].requires_grad  # what the generator's update takes
     assert not seen["fake"].requires_grad
     d_real, d_fake = discriminator(batch.images).mean(), discriminator(seen["fake"]).mean()
     torch.testing.assert_close(loss.total, d_fake - d_real + 10)
@@ -184,7 +188,8 @@ def test_the_game_is_won_by_imitation(module):
     torch.manual_seed(0)
     model_class = {gan: gan.GAN, dcgan: dcgan.DCGAN}[module]
     options = {} if module is gan else {"hidden": 0}  # two images are too few for dense layers
-    config = module.Config(latent_dim=4, width=16, d_width=8, d_lr_scale=1, **options)
+    config_class = {gan: GANConfig, dcgan: DCGANConfig}[module]
+    config = config_class(latent_dim=4, width=16, d_width=8, d_lr_scale=1, **options)
     model = model_class(config, DataInfo(1, 8, 8)).train()
     updates = model.updates()
     optimizers = [torch.optim.Adam(u.parameters, 2e-3, betas=(0.5, 0.999)) for u in updates]
@@ -192,10 +197,10 @@ def test_the_game_is_won_by_imitation(module):
     left[:, :, :4] = 1
     kinds = torch.stack([left, 1 - left])
     for _ in range(200):
-        batch = Batch(kinds[torch.randint(2, (64,))], None)
+        batch, step = Batch(kinds[torch.randint(2, (64,))]), Step()
         for update, optimizer in zip(updates, optimizers, strict=True):
             optimizer.zero_grad()
-            update.loss(batch).total.backward(inputs=update.parameters)
+            update.loss(batch, step).total.backward(inputs=update.parameters)
             optimizer.step()
     with torch.no_grad():
         images = model.eval().decode(torch.randn(200, 4))

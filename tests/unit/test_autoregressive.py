@@ -16,8 +16,9 @@ from gencli.models.abilities import HasCompletion, HasLogProb
 from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn
 from gencli.models.autoregressive.ancestral import ancestral, uncached
 from gencli.models.autoregressive.base import AutoregressiveModel
+from gencli.models.autoregressive.configs import FVSBNConfig, MADEConfig, NADEConfig, PixelCNNConfig
 from gencli.models.autoregressive.raster import from_raster, to_raster
-from gencli.models.interface import Batch
+from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
 
 BINARY = DataInfo(1, 5, 4, binarization="static")
@@ -37,21 +38,21 @@ def randomised(model: Any, scale: float = 0.7) -> Any:
 
 
 BUILDS: dict[str, Build] = {
-    "fvsbn": lambda data: fvsbn.FVSBN(fvsbn.Config(), data),
-    "fvsbn-softmax": lambda data: fvsbn.FVSBN(fvsbn.Config(likelihood="softmax"), data),
-    "nade": lambda data: nade.NADE(nade.Config(hidden=7), data),
-    "nade-relu": lambda data: nade.NADE(nade.Config(hidden=7, activation="relu"), data),
-    "made": lambda data: made.MADE(made.Config(hidden=(40,)), data),
-    "made-plain": lambda data: made.MADE(made.Config(hidden=(40,), direct=False), data),
+    "fvsbn": lambda data: fvsbn.FVSBN(FVSBNConfig(), data),
+    "fvsbn-softmax": lambda data: fvsbn.FVSBN(FVSBNConfig(likelihood="softmax"), data),
+    "nade": lambda data: nade.NADE(NADEConfig(hidden=7), data),
+    "nade-relu": lambda data: nade.NADE(NADEConfig(hidden=7, activation="relu"), data),
+    "made": lambda data: made.MADE(MADEConfig(hidden=(40,)), data),
+    "made-plain": lambda data: made.MADE(MADEConfig(hidden=(40,), direct=False), data),
     "made-deep": lambda data: made.MADE(
-        made.Config(hidden=(50, 40), masks=3, order_agnostic=True), data
+        MADEConfig(hidden=(50, 40), masks=3, order_agnostic=True), data
     ),
-    "pixelcnn": lambda data: pixelcnn.PixelCNN(pixelcnn.Config(channels=12, blocks=2), data),
+    "pixelcnn": lambda data: pixelcnn.PixelCNN(PixelCNNConfig(channels=12, blocks=2), data),
     "pixelcnn-logistic": lambda data: pixelcnn.PixelCNN(
-        pixelcnn.Config(6, 1, kernel=3, likelihood="auto" if data.binary else "logistic"), data
+        PixelCNNConfig(6, 1, kernel=3, likelihood="auto" if data.binary else "logistic"), data
     ),
     "gated": lambda data: pixelcnn.PixelCNN(
-        pixelcnn.Config(channels=12, blocks=3, gated=True), data
+        PixelCNNConfig(channels=12, blocks=3, gated=True), data
     ),
 }
 FITS = [
@@ -193,13 +194,13 @@ def test_training_lowers_the_loss(name: str, data: DataInfo) -> None:
     torch.manual_seed(0)
     model = BUILDS[name](data)
     assert model.discrete_levels == (2 if data.binary else 256)
-    batch = Batch(pixels_of(data, 8).float(), None)
+    batch = Batch(pixels_of(data, 8).float())
     (update,) = model.updates()
     optimizer = torch.optim.Adam(update.parameters, 0.03)
     losses = []
     for _ in range(25):
         optimizer.zero_grad()
-        loss = update.loss(batch).total
+        loss = update.loss(batch, Step()).total
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -235,7 +236,7 @@ def test_nades_single_pass_has_the_gradients_of_autograd(name: str, data: DataIn
     model = randomised(BUILDS[name](data)).requires_grad_(True)
     x = pixels_of(data, 3)
     plain = -model.log_prob(x).mean()
-    ours = model.loss(Batch(x, None)).total * 1.5
+    ours = model.loss(Batch(x), Step()).total * 1.5
     torch.testing.assert_close(ours, plain * 1.5)
     parameters = list(model.parameters())
     expected = torch.autograd.grad(plain * 1.5, parameters)
@@ -251,10 +252,10 @@ def test_raster_puts_the_channels_of_a_pixel_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: fvsbn.FVSBN(fvsbn.Config(likelihood="softmax"), BINARY), "8-bit"),
-        (lambda: made.MADE(made.Config(hidden=()), BINARY), "hidden"),
-        (lambda: pixelcnn.PixelCNN(pixelcnn.Config(channels=32), COLOR), "--channels 32"),
-        (lambda: pixelcnn.PixelCNN(pixelcnn.Config(kernel=4), GREY), "--kernel"),
+        (lambda: fvsbn.FVSBN(FVSBNConfig(likelihood="softmax"), BINARY), "8-bit"),
+        (lambda: made.MADE(MADEConfig(hidden=()), BINARY), "hidden"),
+        (lambda: pixelcnn.PixelCNN(PixelCNNConfig(channels=32), COLOR), "--channels 32"),
+        (lambda: pixelcnn.PixelCNN(PixelCNNConfig(kernel=4), GREY), "--kernel"),
         (
             lambda: BUILDS["fvsbn"](BINARY).sample(
                 1, generator=ImageGenerator(0, [0]), temperature=0.0
@@ -271,11 +272,11 @@ def test_what_does_not_fit_is_a_usage_error(build: Callable[[], object], message
 def test_fvsbn_pays_for_its_weights_but_not_for_masked_ones():
     torch.manual_seed(0)
     data = DataInfo(1, 3, 3, binarization="static")
-    model = fvsbn.FVSBN(fvsbn.Config(l1=0.5), data)
+    model = fvsbn.FVSBN(FVSBNConfig(l1=0.5), data)
     with torch.no_grad():
         model.weight[:, 0] = torch.randn(9, 9).tril(-1)
     x = (torch.rand(4, 1, 3, 3) < 0.5).float()
-    loss = model.loss(Batch(x, None))
+    loss = model.loss(Batch(x), Step())
     torch.testing.assert_close(loss.metrics["nll"], -model.log_prob(x).mean())
     loss.total.backward()
     gradient = torch.autograd.grad(-model.log_prob(x).mean(), model.weight)[0]
@@ -302,10 +303,10 @@ def test_fvsbn_is_smooth_when_adjacent_pixels_have_the_same_weights(data: DataIn
 @pytest.mark.parametrize(
     "build",
     [
-        lambda data: fvsbn.FVSBN(fvsbn.Config(), data),
-        lambda data: nade.NADE(nade.Config(hidden=3), data),
-        lambda data: made.MADE(made.Config(hidden=(3,)), data),
-        lambda data: pixelcnn.PixelCNN(pixelcnn.Config(channels=6, blocks=1), data),
+        lambda data: fvsbn.FVSBN(FVSBNConfig(), data),
+        lambda data: nade.NADE(NADEConfig(hidden=3), data),
+        lambda data: made.MADE(MADEConfig(hidden=(3,)), data),
+        lambda data: pixelcnn.PixelCNN(PixelCNNConfig(channels=6, blocks=1), data),
     ],
     ids=["fvsbn", "nade", "made", "pixelcnn"],
 )
@@ -317,7 +318,7 @@ def test_the_biases_start_from_the_base_rates_of_binary_pixels(
     x[:3, 0, 0, 1] = 1
     (stage,) = model.stages()
     assert stage.start is not None
-    stage.start([Batch(x[:5], None), Batch(x[5:], None)])
+    stage.start([Batch(x[:5]), Batch(x[5:])])
     bias = model.output_bias()
     assert bias is not None
     rates = bias.detach().sigmoid()

@@ -23,7 +23,8 @@ def some() -> Stored:
         {"train": images, "test": images[:1] + 1},
         {"train": np.array([1, 0])},
         ("a", "b"),
-        ("one é", "two"),
+        {"train": np.array([[2, 3], [2, 0]])},
+        ("one", "é"),
         ("note",),
         ("x.png (cut)",),
     )
@@ -41,8 +42,9 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(stored.images["test"], some().images["test"])
         np.testing.assert_array_equal(stored.labels["train"], [1, 0])
         assert list(stored.labels) == ["train"]
-        assert replace(stored, images={}, labels={}, fingerprint="") == replace(
-            some(), images={}, labels={}
+        np.testing.assert_array_equal(stored.tokens["train"], [[2, 3], [2, 0]])
+        assert replace(stored, images={}, labels={}, tokens={}, fingerprint="") == replace(
+            some(), images={}, labels={}, tokens={}
         )
     assert first.fingerprint == again.fingerprint != ""
 

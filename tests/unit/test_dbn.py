@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -11,9 +12,10 @@ from torch import Tensor
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
 from gencli.evaluation.evaluate import evaluate
-from gencli.models.boltzmann.dbn import DBN, Config
+from gencli.models.boltzmann.configs import DBNConfig
+from gencli.models.boltzmann.dbn import DBN
 from gencli.models.boltzmann.gibbs import in_float64
-from gencli.models.interface import Batch
+from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 2, 3, binarization="static")
@@ -25,7 +27,7 @@ def all_states(n: int) -> Tensor:
 
 def random_dbn(hidden: tuple[int, ...] = (4, 3), depth: int | None = None) -> DBN:
     torch.manual_seed(0)
-    model = DBN(Config(hidden=hidden, chains=10), DATA)
+    model = DBN(DBNConfig(hidden=hidden, chains=10), DATA)
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.normal_(0, 0.6 if "weight" in name else 0.5)
@@ -48,7 +50,7 @@ def exact_log_p(model: DBN) -> Tensor:
 @torch.no_grad()
 def test_bound_is_below_the_likelihood_and_many_samples_close_the_gap() -> None:
     model = random_dbn()
-    model.n_chains, model.n_temperatures = 2000, 200
+    log_z = model.log_partition(chains=2000, temperatures=200).value
     x = all_states(6).view(-1, *DATA.shape)
     exact = exact_log_p(model)
     torch.manual_seed(1)
@@ -62,10 +64,10 @@ def test_bound_is_below_the_likelihood_and_many_samples_close_the_gap() -> None:
     log_p = log_p - torch.logsumexp(-top.free_energy(all_states(4).double()), 0)
     elbo = (log_q.exp() * (log_p - log_q)).sum(1)
     assert (elbo < exact).all()
-    draws = torch.stack([model.log_prob_bound(x) for _ in range(1000)])
+    draws = model.log_weights(x, 1000) - log_z
     standard_error = draws.std(0) / 1000**0.5
     assert ((draws.mean(0) - elbo).abs() < 5 * standard_error + 0.02).all()
-    tight = model.log_prob_bound(x, 3000).double()
+    tight = model.log_weights(x, 3000).double().logsumexp(0) - math.log(3000) - log_z
     torch.testing.assert_close(tight, exact, atol=0.25, rtol=0)
     assert (tight - exact).abs().mean() < 0.3 * (elbo - exact).abs().mean()
 
@@ -73,12 +75,12 @@ def test_bound_is_below_the_likelihood_and_many_samples_close_the_gap() -> None:
 @torch.no_grad()
 def test_with_one_layer_the_bound_is_the_likelihood() -> None:
     model = random_dbn(depth=1)
-    model.n_chains, model.n_temperatures = 1000, 200
+    log_z = model.log_partition(chains=1000, temperatures=200).value
     units = in_float64(model).layers[0].units
     x = all_states(6).view(-1, *DATA.shape)
     exact = F.log_softmax(-units.free_energy(all_states(6).double()), 0)
-    torch.testing.assert_close(model.log_prob_bound(x).double(), exact, atol=0.05, rtol=0)
-    assert torch.allclose(-model.validation_loss(x).double(), exact, atol=0.2)
+    bound = model.log_weights(x, 1)[0].double() - log_z
+    torch.testing.assert_close(bound, exact, atol=0.05, rtol=0)
 
 
 @torch.no_grad()
@@ -97,11 +99,11 @@ def test_a_second_layer_with_the_first_ones_weights_leaves_the_model_as_it_was()
 @pytest.mark.parametrize(("n_hidden", "close"), [(9, True), (3, False)])
 def test_the_second_layer_starts_upside_down_if_it_is_wide_enough(n_hidden: int, close: bool):
     torch.manual_seed(0)
-    model = DBN(Config(hidden=(4, n_hidden), chains=5), DATA)
+    model = DBN(DBNConfig(hidden=(4, n_hidden), chains=5), DATA)
     first = model.stack(1)[0].units
     first.weight.normal_(0, 0.6)
     x = torch.rand(32, *DATA.shape).round()
-    model.stages()[1].start([Batch(x, None)])
+    model.stages()[1].start([Batch(x)])
     expected = F.log_softmax(-in_float64(first).free_energy(all_states(6).double()), 0)
     apart = (exact_log_p(model) - expected).abs().max()
     assert (apart < 0.1) == close
@@ -118,11 +120,11 @@ def test_samples_have_the_models_marginals() -> None:
 
 
 def test_stages_train_one_layer_each_on_what_those_below_draw() -> None:
-    model = DBN(Config(hidden=(4, 3, 2), chains=5), DATA)
+    model = DBN(DBNConfig(hidden=(4, 3, 2), chains=5), DATA)
     x = torch.rand(32, *DATA.shape).round()
 
     def data() -> Iterator[Batch]:
-        yield from (Batch(part, None) for part in x.split(10))
+        yield from (Batch(part) for part in x.split(10))
 
     stages = model.stages()
     assert [s.name for s in stages] == ["layer 1", "layer 2", "layer 3"]
@@ -131,13 +133,13 @@ def test_stages_train_one_layer_each_on_what_those_below_draw() -> None:
         stage.start(data())
         assert int(model.depth) == i + 1
         assert list(stage.frozen) == list(model.layers)[:i]
-        seen = stage.prepare(x)
+        seen = stage.prepare(Batch(x)).images
         assert seen.shape == ((32, 1, 2, 3), (32, 4, 1, 1), (32, 3, 1, 1))[i]
         assert seen.unique().tolist() == [0, 1]
         assert torch.equal(model.layers[i].units.b, model.layers[i].units.base)
         (update,) = stage.updates
         assert set(update.parameters) == set(model.layers[i].parameters())
-        loss = update.loss(Batch(seen, None))
+        loss = update.loss(Batch(seen), Step())
         loss.total.backward(inputs=update.parameters)
         assert all(p.grad is None for layer in model.layers[i + 1 :] for p in layer.parameters())
 
@@ -153,11 +155,11 @@ def test_climbing_draws_from_the_layers_below() -> None:
 
 
 def test_grey_data_get_gaussian_units_in_the_first_layer_alone() -> None:
-    model = DBN(Config(hidden=(4, 3)), DataInfo(1, 2, 3))
+    model = DBN(DBNConfig(hidden=(4, 3)), DataInfo(1, 2, 3))
     assert [layer.units.gaussian for layer in model.layers] == [True, False]
     with torch.no_grad():
         model.depth.fill_(2)
-        assert torch.isfinite(model.log_prob_bound(torch.rand(5, 1, 2, 3), 2)).all()
+        assert torch.isfinite(model.log_weights(torch.rand(5, 1, 2, 3), 2)).all()
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -166,18 +168,18 @@ def test_filters_are_the_first_layers(depth: int) -> None:
     assert model.filters().shape == (4, 1, 2, 3)
 
 
-def test_evaluate_sets_the_annealing_and_counts_its_error() -> None:
+def test_evaluate_counts_the_error_of_the_annealing() -> None:
     images = torch.randint(0, 2, (40, *DATA.shape), dtype=torch.uint8) * 255
     split = Split(images, None)
     data = ImageData("dots", DATA, split, split, split, fingerprint="")
     model = random_dbn()
     found = evaluate(
-        model, data, metrics={"nll_bound", "nll_estimate"}, k=100, n_chains=50, n_temperatures=20
-    )
-    assert (model.n_chains, model.n_temperatures) == (50, 20)
+        model, data, metrics={"nll_bound", "nll_estimate"}, k=100,
+        own={"chains": 50, "temperatures": 20},
+    )  # fmt: skip
     assert found["nll_bound"].kind == "bound"
     assert found["nll_estimate"].value < found["nll_bound"].value
-    error = model.log_partition(50, 20)[1]
+    error = model.log_partition(chains=50, temperatures=20).standard_error
     assert error > 0
     for metric in found.values():
         assert metric.standard_error is not None

@@ -9,16 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gencli.data.conditions import Condition
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.diffusion.ddpm import DDPM, Config
+from gencli.models.diffusion.configs import DDPMConfig
+from gencli.models.diffusion.ddpm import DDPM
 from gencli.models.diffusion.samplers import SAMPLERS
 from gencli.models.diffusion.unet import Attention, UNet
-from gencli.models.interface import Batch
+from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 8, 8, ("a", "b", "c"))
-SMALL = Config(width=8, multipliers=(1, 2), patch=1, timesteps=50)
+SMALL = DDPMConfig(width=8, multipliers=(1, 2), patch=1, timesteps=50)
 
 
 def make(data: DataInfo = DATA, **changes: object) -> DDPM:
@@ -51,7 +53,7 @@ def test_the_right_answer_has_no_loss_and_denoises_exactly(
         return eps if prediction == "epsilon" else (alpha * x_t - x_0) / sigma
 
     monkeypatch.setattr(model, "_predict", oracle)
-    assert float(model.loss(Batch(images, None)).total) < 1e-6
+    assert float(model.loss(Batch(images), Step()).total) < 1e-6
     for t in (1, 20, 40):
         times = torch.full((16,), t)
         alpha, sigma = model.schedule.levels[t]
@@ -68,7 +70,7 @@ def test_images_are_noised_more_than_the_network_is_told(monkeypatch: pytest.Mon
         return (x_t - alpha * (2 * images - 1)) / sigma
 
     monkeypatch.setattr(model, "_predict", sees_all_noise)
-    assert float(model.loss(Batch(images, None)).total) == pytest.approx(0.09, rel=0.05)
+    assert float(model.loss(Batch(images), Step()).total) == pytest.approx(0.09, rel=0.05)
     assert float(model.validation_loss(images).mean()) < 1e-6
 
 
@@ -82,7 +84,7 @@ def test_times_are_trained_as_often_as_sampling_asks(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(model, "_predict", keep)
     for _ in range(500):
-        model.loss(Batch(torch.rand(16, 1, 8, 8), None))
+        model.loss(Batch(torch.rand(16, 1, 8, 8)), Step())
     times = torch.cat(seen)
     assert (int(times.min()), int(times.max())) == (1, 50)
     # u (3 - u) / 2 < x has probability (3 - sqrt(9 - 8 x)) / 2.
@@ -99,19 +101,19 @@ def noise_levels(model: DDPM) -> tuple[Tensor, Tensor]:
 def test_loss_of_an_untrained_network_is_the_power_of_its_target(prediction: str) -> None:
     model = DDPM(dataclasses.replace(SMALL, prediction=prediction), DATA)
     images = torch.randint(0, 2, (5000, 1, 8, 8)).float()  # x_0^2 = 1: v has power 1 as eps has
-    assert float(model.loss(Batch(images, None)).total) == pytest.approx(1, abs=0.02)
+    assert float(model.loss(Batch(images), Step()).total) == pytest.approx(1, abs=0.02)
     assert model.validation_loss(images[:7]).shape == (7,)
 
 
 def test_training_learns_a_constant_image() -> None:
     torch.manual_seed(0)
     model = DDPM(SMALL, DATA)
-    batch = Batch(torch.full((32, 1, 8, 8), 0.75), None)
+    batch = Batch(torch.full((32, 1, 8, 8), 0.75))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     with torch.enable_grad():
         for _ in range(60):
             optimizer.zero_grad()
-            model.loss(batch).total.backward()
+            model.loss(batch, Step()).total.backward()
             optimizer.step()
     images = model.eval().sample(4, generator=ImageGenerator(0, range(4)), steps=10)
     assert float((images - 0.75).abs().mean()) < 0.05
@@ -130,7 +132,8 @@ def test_guidance_goes_from_unconditional_through_conditional() -> None:
 
     def draw(labels: Tensor | None, guidance: float) -> Tensor:
         generator = ImageGenerator(0, range(4))
-        return model.sample(4, generator=generator, labels=labels, guidance=guidance, steps=5)
+        told = Condition(labels)
+        return model.sample(4, generator=generator, condition=told, guidance=guidance, steps=5)
 
     assert torch.equal(draw(labels, 0.0), draw(None, 1.0))
     assert not torch.equal(draw(labels, 1.0), draw(None, 1.0))
@@ -139,7 +142,8 @@ def test_guidance_goes_from_unconditional_through_conditional() -> None:
 def test_withheld_labels_train_the_class_of_none_alone() -> None:
     model = make(conditional=True, label_dropout=1.0)
     with torch.enable_grad():
-        model.loss(Batch(torch.rand(8, 1, 8, 8), torch.arange(8) % 3)).total.backward()
+        batch = Batch(torch.rand(8, 1, 8, 8), Condition(torch.arange(8) % 3))
+        model.loss(batch, Step()).total.backward()
     assert model.unet.embed_class is not None
     gradient = model.unet.embed_class.weight.grad
     assert gradient is not None
@@ -198,7 +202,7 @@ def test_bound_is_worse_than_the_truth(binarization: str) -> None:
     top = model.discrete_levels - 1
     assert top == (255 if binarization == "none" else 1)
     x = torch.randint(0, top + 1, (32, 1, 8, 8)) / top
-    bound = model.log_prob_bound(x, k=49)
+    bound = model.log_prob_bound(x, terms=49)
     assert bound.shape == (32,)
     assert float(bound.mean()) < -64 * torch.tensor(float(top + 1)).log()
 
@@ -214,7 +218,7 @@ def test_bound_is_worse_than_the_truth(binarization: str) -> None:
 def test_sizes_and_channels(shape: tuple[int, int, int], changes: dict[str, object]) -> None:
     model = make(DataInfo(*shape), **changes)
     assert model.sample(2, generator=ImageGenerator(0, range(2)), steps=2).shape == (2, *shape)
-    assert model.loss(Batch(torch.rand(2, *shape), None)).total.isfinite()
+    assert model.loss(Batch(torch.rand(2, *shape)), Step()).total.isfinite()
 
 
 def test_network_reads_time_and_class_and_starts_at_zero() -> None:
@@ -249,21 +253,22 @@ def test_attention_is_the_softmax_of_scaled_products() -> None:
     torch.testing.assert_close(layer(x), x + layer.out(read).mT.reshape(x.shape))
 
 
-@pytest.mark.parametrize(
-    ("data", "changes"),
-    [
-        (DataInfo(1, 30, 30), {"multipliers": (1, 2, 2)}),
-        (DataInfo(1, 28, 28), {"conditional": True}),
-    ],
-)
-def test_configs_that_do_not_fit_are_refused(data: DataInfo, changes: dict[str, object]) -> None:
-    with pytest.raises(UsageError):
-        DDPM(dataclasses.replace(SMALL, **changes), data)
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UsageError, match="fractions of a pixel"):
+        DDPM(dataclasses.replace(SMALL, multipliers=(1, 2, 2)), DataInfo(1, 30, 30))
+
+
+def test_fewer_noise_levels_than_the_usual_steps_are_sampled_in_as_many() -> None:
+    model, seen = make(timesteps=10), list[int]()
+    model.sample(
+        1, generator=ImageGenerator(0, [0]), on_step=lambda step, steps, _: seen.append(steps)
+    )
+    assert set(seen) == {10}
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"sampler": "euler"}, {"steps": 0}, {"steps": 51}, {"labels": torch.tensor([0])}],
+    [{"sampler": "euler"}, {"steps": 0}, {"steps": 51}],
 )
 def test_sampling_options_that_do_not_fit_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):

@@ -51,7 +51,7 @@ def test_every_option_of_every_model_is_on_the_page(docs: ModuleType) -> None:
     page = docs.models_page()
     for spec in registry.models().values():
         section = page.partition(f"\n## {spec.name}\n")[2].partition("\n## ")[0]
-        for field in fields_of(spec.config()[0]):
+        for field in fields_of(spec.options()):
             assert f"`{field.flag}`" in section
             assert field.help.replace("|", r"\|") in section
 

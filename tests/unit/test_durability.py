@@ -246,6 +246,7 @@ def test_folders_that_are_links_are_not_written(run: Run, tmp_path: Path, name: 
         run.folder(name)
 
 
+@pytest.mark.filterwarnings("ignore::gencli.errors.GencliWarning")  # all_runs names them
 def test_pipes_do_not_hang(run: Run):
     last = run.checkpoint()
     for path in (run.path / "run.json", run.path / "metrics.jsonl", last.path / "state.json",
@@ -489,7 +490,7 @@ def test_weights_that_are_not_finite_replace_no_others(home: Path):
 
 @pytest.mark.parametrize("at", [1, 7, 12])
 def test_the_step_that_diverged_is_named(home: Path, at: int, monkeypatch: pytest.MonkeyPatch):
-    trainer = trainer_of(steps=12, log_every=100, val=0)
+    trainer = trainer_of(steps=12, log_every=100)
     trainer.val_store = None
     add = trainer.window.add
 

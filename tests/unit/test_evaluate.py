@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gencli.config import Config, Options, option
 from gencli.data.load import ImageData, Split
-from gencli.data.spec import Binarization, DataInfo
+from gencli.data.spec import DataInfo
 from gencli.errors import DataError, DivergedError, UsageError
 from gencli.evaluation.evaluate import KEYS, evaluate
 from gencli.evaluation.judge import Judge, judge_for
 from gencli.evaluation.results import Metric
-from gencli.models.interface import GenerativeModel
+from gencli.kinds import Binarization, ConditionKind
+from gencli.models.abilities import LogPartition
+from gencli.models.boltzmann.configs import Annealing
+from gencli.models.interface import NOTHING, Condition, GenerativeModel
 from gencli.random import ImageGenerator
 from tests.unit import quarters
 
@@ -42,8 +46,8 @@ def tiny(n: int = 64, binarization: Binarization = "none", seed: int = 0) -> Ima
 
 
 class Stub(GenerativeModel):
-    def __init__(self, data: DataInfo) -> None:
-        super().__init__(data)
+    def __init__(self, data: DataInfo, config: Config | None = None) -> None:
+        super().__init__(config or Config(), data)
         self.register_buffer("here", torch.zeros(()))
 
 
@@ -54,7 +58,7 @@ class Coins(Stub):
         super().__init__(data)
         self.discrete_levels = levels
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         assert not self.training
         assert not torch.is_grad_enabled()
         if self.discrete_levels == 256:
@@ -63,14 +67,17 @@ class Coins(Stub):
 
 
 class Noisy(Stub):
-    """A bound whose k draws are log-normal weights with a mean of exp(-5)."""
+    """Log-normal importance weights with a mean of exp(-5)."""
 
-    importance_weighted = True
-    discrete_levels = None
+    def log_weights(self, x: Tensor, k: int, condition: Condition = NOTHING) -> Tensor:
+        return torch.randn(k, len(x)) - 5.5
 
-    def log_prob_bound(self, x: Tensor, k: int = 1) -> Tensor:
-        log_w = torch.randn(k, len(x)) - 0.5
-        return log_w.logsumexp(0) - math.log(k) - 5
+
+class Loose(Stub):
+    """A bound, and no weights."""
+
+    def log_prob_bound(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
+        return torch.full((len(x),), -7.0)
 
 
 class Enumerated(Stub):
@@ -81,41 +88,61 @@ class Enumerated(Stub):
     def energy(self, x: Tensor) -> Tensor:
         return -(x.flatten(1) @ self.b)
 
-    def log_partition(self, n_chains: int, n_temperatures: int) -> tuple[float, float]:
-        self.asked = (n_chains, n_temperatures, float(torch.rand(())))
+    def log_partition(self, *, chains: int = 2, temperatures: int = 2) -> LogPartition:
+        self.asked = (chains, temperatures, float(torch.rand(())))
         states = torch.tensor(list(itertools.product([0.0, 1.0], repeat=6)))
-        return float((states @ self.b).logsumexp(0)), 0.25
+        return LogPartition(float((states @ self.b).logsumexp(0)), 0.25)
 
 
 class Halving(Stub):
     """Encodes by halving and decodes as it is: every pixel loses half its value."""
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         return x / 2
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         return z
 
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
         return generator.uniform(*self.data.shape)
 
 
+@dataclass(frozen=True)
+class Level(Options):
+    level: float = option(100 / 255, "Brightness of the quarter.")
+
+
+@dataclass(frozen=True)
+class CopycatConfig(Config):
+    Sampling = Level
+    told: bool = option(False, "Draw the class that is asked for.")
+
+    def conditions(self) -> tuple[ConditionKind, ...]:
+        return ("labels",) if self.told else ()
+
+
+@dataclass(frozen=True)
+class AnnealedConfig(Config):
+    Measuring = Annealing
+
+
 class Copycat(Stub):
     """Draws images like those of `quarters`, of the class asked for where `conditional`."""
 
     def __init__(self, data: DataInfo, *, conditional: bool = False, fade: float = 1.0) -> None:
-        super().__init__(data)
-        self.conditional, self.fade = conditional, fade
+        super().__init__(data, CopycatConfig(told=conditional))
+        self.fade = fade
 
     def sample(
         self,
         n: int,
         *,
         generator: ImageGenerator,
-        labels: Tensor | None = None,
-        level: float = 100 / 255,
+        condition: Condition = NOTHING,
+        level: float = Level.level,
     ) -> Tensor:
-        assert (labels is not None) == self.conditional
+        labels = condition.labels
+        assert (labels is not None) == bool(self.conditions)
         noise = generator.uniform(*self.data.shape) * 120 / 255
         if labels is None:
             labels = (generator.uniform(1)[:, 0] * 4).long()
@@ -171,16 +198,16 @@ def test_bound_and_importance_sampled_estimate() -> None:
     assert evaluate(Noisy(TINY), data, n=2000, metrics=["nll_estimate"])["nll_estimate"].n == 2000
 
 
-def test_bound_that_more_samples_do_not_tighten_gives_no_estimate() -> None:
-    model = Noisy(TINY)
-    model.importance_weighted = False
-    assert set(evaluate(model, tiny())) == {"nll_bound"}
+def test_a_bound_without_weights_gives_no_estimate() -> None:
+    found = evaluate(Loose(TINY), tiny())
+    assert set(found) == {"nll_bound"}
+    assert found["nll_bound"].value == 7
 
 
 def test_energy_and_its_normaliser() -> None:
     data = tiny(binarization="static")
-    model = Enumerated(data.info)
-    found = evaluate(model, data, n_chains=7, n_temperatures=11)
+    model = Enumerated(data.info, AnnealedConfig())
+    found = evaluate(model, data, own={"chains": 7, "temperatures": 11})
     x = data.test.images.flatten(1).float() / 255
     exact = -(x @ model.b - F.softplus(model.b).sum())
     assert found["nll_estimate"].value == pytest.approx(float(exact.mean()), rel=1e-5)
@@ -275,7 +302,9 @@ def test_sampling_options_and_batches(judged: tuple[ImageData, Judge]) -> None:
 class Grey(Stub):
     """Every pixel of every image is a grey of 0.5."""
 
-    def sample(self, n: int, *, generator: ImageGenerator, labels: Tensor | None = None) -> Tensor:
+    def sample(
+        self, n: int, *, generator: ImageGenerator, condition: Condition = NOTHING
+    ) -> Tensor:
         return torch.full((n, *self.data.shape), 0.5)
 
 
@@ -305,7 +334,9 @@ def test_judge_is_trained_on_first_use(home: Path, monkeypatch: pytest.MonkeyPat
 
 
 class Broken(Stub):
-    def sample(self, n: int, *, generator: ImageGenerator, labels: Tensor | None = None) -> Tensor:
+    def sample(
+        self, n: int, *, generator: ImageGenerator, condition: Condition = NOTHING
+    ) -> Tensor:
         return torch.full((n, *self.data.shape), float("nan"))
 
 
@@ -326,8 +357,8 @@ def test_requests_that_do_not_fit(judged: tuple[ImageData, Judge]) -> None:
         evaluate(Coins(TINY, 2), tiny(), metrics=["fid"])
     with pytest.raises(UsageError, match="shape"):
         evaluate(Coins(TINY, 2), data)
-    with pytest.raises(UsageError, match="--k 1"):
-        evaluate(Noisy(TINY), tiny(), k=1)
+    with pytest.raises(UsageError, match="--chains"):
+        evaluate(Noisy(TINY), tiny(), own={"chains": 3})
     with pytest.raises(UsageError, match="too few"):
         evaluate(Copycat(data.info), data, n_samples=3, judge=judge)
     empty = replace(tiny(), val=Split(torch.zeros(0, 1, 2, 3, dtype=torch.uint8), None))

@@ -14,12 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from gencli.config import Config
 from gencli.data.spec import DataInfo
 from gencli.errors import GencliError, UsageError
 from gencli.export.onnx import export_onnx
 from gencli.export.pt2 import export_pt2, pickled_parts
 from gencli.export.weights import export_weights
-from gencli.models.interface import GenerativeModel
+from gencli.models.interface import NOTHING, Condition, GenerativeModel
 from gencli.random import ImageGenerator
 
 
@@ -27,7 +28,7 @@ class Perceptron(GenerativeModel):
     """A decoder with dropout, beside an encoder that decoding does not touch."""
 
     def __init__(self) -> None:
-        super().__init__(DataInfo(1, 8, 8, binarization="static"))
+        super().__init__(Config(), DataInfo(1, 8, 8, binarization="static"))
         self.encoder = nn.Sequential(nn.Linear(64, 500), nn.ReLU(), nn.Linear(500, 6))
         self.decoder = nn.Sequential(
             nn.Linear(6, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 64)
@@ -36,7 +37,7 @@ class Perceptron(GenerativeModel):
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
         return generator.normal(6)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         return self.decoder(z).float().sigmoid().unflatten(1, self.data.shape)  # type: ignore[no-any-return]
 
 
@@ -44,7 +45,7 @@ class Convolutional(GenerativeModel):
     """A generator with batch normalisation on image-shaped latents, and a critic."""
 
     def __init__(self) -> None:
-        super().__init__(DataInfo(3, 16, 16))
+        super().__init__(Config(), DataInfo(3, 16, 16))
         self.generator = nn.Sequential(
             nn.ConvTranspose2d(5, 16, 4, 2, 1, bias=False),
             nn.BatchNorm2d(16),
@@ -61,20 +62,20 @@ class Convolutional(GenerativeModel):
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
         return generator.normal(5, 4, 4)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         return (self.generator(z) + 1) / 2  # type: ignore[no-any-return]
 
 
 class Latentless(GenerativeModel):
     def __init__(self) -> None:
-        super().__init__(DataInfo(1, 4, 4))
+        super().__init__(Config(), DataInfo(1, 4, 4))
         self.bias = nn.Parameter(torch.zeros(16))
 
 
 class Restless(Perceptron):
     """A decoder that breaks its promise to be deterministic."""
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         return super().decode(z + torch.rand_like(z))
 
 

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from gencli.data import load as loading
 from gencli.data import sources
 from gencli.data.binarize import static
 from gencli.data.cache import Stored, digest
 from gencli.data.catalogue import DatasetSpec
-from gencli.data.load import ImageData, load
+from gencli.data.load import ImageData
+from gencli.data.options import DataOptions
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
 
@@ -33,10 +36,17 @@ def _small(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if binary:
             images = {split: (pixels > 127) * np.uint8(255) for split, pixels in images.items()}
         labels = {} if binary else {split: np.arange(n) % 10 for split, n in sizes.items()}
-        captions = tuple(map(str, range(N_TRAIN))) if spec.name == "glyphs" else ()
-        return Stored(images, labels, spec.classes, captions, fingerprint=digest(spec.name))
+        tokens, words = {}, ()
+        if spec.name == "glyphs":
+            tokens = {split: np.arange(n)[:, None] for split, n in sizes.items()}
+            words = tuple(map(str, range(N_TRAIN)))
+        return Stored(images, labels, spec.classes, tokens, words, fingerprint=digest(spec.name))
 
     monkeypatch.setattr(sources, "named", named)
+
+
+def load(name: str, **options: Any) -> ImageData:
+    return loading.load(DataOptions(name, **options))
 
 
 def stored_train(name: str) -> torch.Tensor:
@@ -61,7 +71,7 @@ def test_a_named_set() -> None:
         assert split.images.shape == (len(split), 3, 32, 32)
         assert split.labels is not None
         assert split.labels.dtype == torch.int64
-    assert data.captions is None
+    assert data.train.text is None
     assert data.notes == ()
 
 
@@ -80,7 +90,9 @@ def test_held_out_images_are_a_fixed_choice_and_labels_and_captions_follow() -> 
     assert first.val.labels is not None
     assert first.train.labels.tolist() == [i % 10 for i in train]
     assert first.val.labels.tolist() == [i % 10 for i in val]
-    assert first.captions == tuple(map(str, train))
+    assert first.train.text[:, 0].tolist() == train
+    assert first.val.text[:, 0].tolist() == val
+    assert first.info.has("text")
 
 
 def test_val_zero_trains_on_all() -> None:
@@ -161,8 +173,8 @@ def test_named_sets_are_resized() -> None:
         load("mnist", image_size=0)
     glyphs = load("glyphs", image_size=16, binarize="static")
     assert set(glyphs.train.images.unique().tolist()) == {0, 255}
-    assert glyphs.captions is not None
-    assert len(glyphs.captions) == len(glyphs.train)
+    assert glyphs.train.text is not None
+    assert len(glyphs.train.text) == len(glyphs.train)
 
 
 def make_folder(folder: Path, n: int = 40) -> Path:

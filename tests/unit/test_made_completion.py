@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.models.autoregressive import made
+from gencli.models.autoregressive.configs import MADEConfig
 from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 4, 4, binarization="static")
@@ -17,7 +18,7 @@ PLACES = 1 << torch.arange(16)
 
 def model_of(*, order_agnostic: bool, scale: float) -> made.MADE:
     torch.manual_seed(0)
-    config = made.Config(hidden=(30,), masks=8, order_agnostic=order_agnostic)
+    config = MADEConfig(hidden=(30,), masks=8, order_agnostic=order_agnostic)
     model = made.MADE(config, DATA)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=scale / parameter[0].numel() ** 0.5)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.interface import Batch
-from gencli.models.mixture.mixture import Config, Mixture, spread_out
+from gencli.models.interface import Batch, Step
+from gencli.models.mixture.configs import MixtureConfig
+from gencli.models.mixture.mixture import Mixture, spread_out
 from gencli.random import ImageGenerator
 
 BINARY = DataInfo(1, 3, 3, binarization="static")
@@ -33,17 +34,19 @@ def run_epoch(model: Mixture, x: Tensor, batch_size: int = 64) -> float:
     assert update.optimizer is None
     assert update.epoch_end is not None
     with torch.no_grad():
-        losses = [update.loss(Batch(part, None)).total * len(part) for part in x.split(batch_size)]
+        losses = [
+            update.loss(Batch(part), Step()).total * len(part) for part in x.split(batch_size)
+        ]
         update.epoch_end()
     return float(torch.stack(losses).sum()) / len(x)
 
 
-def started(config: Config, x: Tensor, data: DataInfo) -> Mixture:
+def started(config: MixtureConfig, x: Tensor, data: DataInfo) -> Mixture:
     torch.manual_seed(1)
     model = Mixture(config, data)
     start = model.stages()[0].start
     assert start is not None
-    start(Batch(part, None) for part in x.split(50))
+    start(Batch(part) for part in x.split(50))
     return model
 
 
@@ -58,7 +61,7 @@ def log_prior(model: Mixture) -> float:
 @pytest.mark.parametrize(("data", "smoothing"), [(BINARY, 0.0), (BINARY, 1.0), (GREY, 0.0)])
 def test_em_never_lowers_its_objective(data: DataInfo, smoothing: float) -> None:
     x = patterns(600, data)
-    model = started(Config(components=6, smoothing=smoothing, variance_floor=1e-4), x, data)
+    model = started(MixtureConfig(components=6, smoothing=smoothing, variance_floor=1e-4), x, data)
     objective = []
     for _ in range(30):
         before = log_prior(model) if smoothing else 0.0
@@ -70,7 +73,7 @@ def test_em_never_lowers_its_objective(data: DataInfo, smoothing: float) -> None
 
 def test_batches_add_up_to_the_exact_step() -> None:
     x = patterns(300)
-    whole, parts = (started(Config(components=4), x, BINARY) for _ in range(2))
+    whole, parts = (started(MixtureConfig(components=4), x, BINARY) for _ in range(2))
     for _ in range(3):
         run_epoch(whole, x, 300)
         run_epoch(parts, x, 37)
@@ -81,7 +84,7 @@ def test_batches_add_up_to_the_exact_step() -> None:
 @torch.no_grad()
 def test_m_step_is_the_responsible_mean() -> None:
     x = patterns(200)
-    model = started(Config(components=3, smoothing=0.0), x, BINARY)
+    model = started(MixtureConfig(components=3, smoothing=0.0), x, BINARY)
     share = model.responsibilities(x)
     run_epoch(model, x)
     torch.testing.assert_close(model.mean, share.T @ x.flatten(1) / share.sum(0)[:, None])
@@ -90,7 +93,7 @@ def test_m_step_is_the_responsible_mean() -> None:
 
 @torch.no_grad()
 def test_bernoulli_probabilities_sum_to_one() -> None:
-    model = started(Config(components=4), patterns(100), BINARY)
+    model = started(MixtureConfig(components=4), patterns(100), BINARY)
     everything = torch.tensor(list(itertools.product([0.0, 1.0], repeat=9))).view(-1, 1, 3, 3)
     assert math.isclose(float(model.log_prob(everything).double().exp().sum()), 1, rel_tol=1e-4)
 
@@ -98,7 +101,7 @@ def test_bernoulli_probabilities_sum_to_one() -> None:
 @torch.no_grad()
 def test_gaussian_density_is_that_of_torch_distributions() -> None:
     x = patterns(300, GREY)
-    model = started(Config(components=3), x, GREY)
+    model = started(MixtureConfig(components=3), x, GREY)
     run_epoch(model, x)
     d = torch.distributions
     expected = d.MixtureSameFamily(
@@ -112,7 +115,7 @@ def test_responsibilities_find_the_patterns() -> None:
     x = torch.zeros(90, 1, 3, 3)
     for row in range(3):
         x[row::3, :, row] = 1
-    model = started(Config(components=3, smoothing=0.1), x, BINARY)
+    model = started(MixtureConfig(components=3, smoothing=0.1), x, BINARY)
     for _ in range(5):
         run_epoch(model, x)
     share = model.responsibilities(x).detach()
@@ -126,7 +129,7 @@ def test_responsibilities_find_the_patterns() -> None:
 @pytest.mark.parametrize("data", [BINARY, GREY])
 def test_dead_components_come_back(data: DataInfo) -> None:
     x = patterns(400, data)
-    model = started(Config(components=4, smoothing=0.01), x, data)
+    model = started(MixtureConfig(components=4, smoothing=0.01), x, data)
     with torch.no_grad():
         model.log_weight[2] = -1000.0
         share = model.responsibilities(x)
@@ -142,7 +145,7 @@ def test_dead_components_come_back(data: DataInfo) -> None:
 @torch.no_grad()
 def test_smoothing_keeps_unseen_images_possible() -> None:
     x = torch.zeros(50, 1, 3, 3)
-    model = started(Config(components=2, smoothing=1.0), x, BINARY)
+    model = started(MixtureConfig(components=2, smoothing=1.0), x, BINARY)
     run_epoch(model, x)
     log_p = model.log_prob(torch.ones(1, 1, 3, 3))
     assert torch.isfinite(log_p).all()
@@ -152,7 +155,7 @@ def test_smoothing_keeps_unseen_images_possible() -> None:
 @torch.no_grad()
 def test_variances_stay_above_the_floor() -> None:
     x = torch.full((40, 1, 3, 3), 0.25)
-    model = started(Config(components=2, smoothing=0.0, variance_floor=0.01), x, GREY)
+    model = started(MixtureConfig(components=2, smoothing=0.0, variance_floor=0.01), x, GREY)
     run_epoch(model, x)
     assert torch.allclose(model.variance, torch.tensor(0.01))
 
@@ -170,7 +173,7 @@ def test_seeds_are_spread_out() -> None:
 def test_more_components_than_different_images() -> None:
     x = torch.zeros(6, 1, 3, 3)
     x[3:] = 1
-    model = started(Config(components=5), x, BINARY)
+    model = started(MixtureConfig(components=5), x, BINARY)
     for _ in range(3):
         assert math.isfinite(run_epoch(model, x))
 
@@ -178,7 +181,7 @@ def test_more_components_than_different_images() -> None:
 @pytest.mark.parametrize("data", [BINARY, GREY])
 @torch.no_grad()
 def test_samples_have_the_models_mean(data: DataInfo) -> None:
-    model = started(Config(components=3, variance_floor=1e-4), patterns(200, data), data)
+    model = started(MixtureConfig(components=3, variance_floor=1e-4), patterns(200, data), data)
     if model.gaussian:
         model.variance.fill_(1e-4)  # so that hardly a pixel is clamped to [0, 1]
     model.log_weight.copy_(torch.tensor([0.7, 0.2, 0.1]).log())
@@ -192,7 +195,7 @@ def test_samples_have_the_models_mean(data: DataInfo) -> None:
 
 
 def test_kind_follows_the_data_or_the_option() -> None:
-    assert not Mixture(Config(components=2), BINARY).gaussian
-    assert Mixture(Config(components=2), GREY).gaussian
+    assert not Mixture(MixtureConfig(components=2), BINARY).gaussian
+    assert Mixture(MixtureConfig(components=2), GREY).gaussian
     with pytest.raises(UsageError, match="binary data"):
-        Mixture(Config(components=2, kind="bernoulli"), replace(BINARY, binarization="none"))
+        Mixture(MixtureConfig(components=2, kind="bernoulli"), replace(BINARY, binarization="none"))

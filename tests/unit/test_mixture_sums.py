@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from gencli.data.spec import DataInfo
-from gencli.models.interface import Batch
-from gencli.models.mixture.mixture import Config, Mixture
+from gencli.models.interface import Batch, Step
+from gencli.models.mixture.configs import MixtureConfig
+from gencli.models.mixture.mixture import Mixture
 
 DATA = DataInfo(1, 4, 4, binarization="static")
 ALL = ((torch.arange(1 << 16)[:, None] >> torch.arange(16)) & 1).float().view(-1, 1, 4, 4)
@@ -24,17 +25,19 @@ def images(n: int) -> Tensor:
 
 def started(x: Tensor, **options: float) -> Mixture:
     torch.manual_seed(1)
-    model = Mixture(Config(**options), DATA)  # type: ignore[arg-type]
+    model = Mixture(MixtureConfig(**options), DATA)  # type: ignore[arg-type]
     start = model.stages()[0].start
     assert start is not None
-    start([Batch(x, None)])
+    start([Batch(x)])
     return model
 
 
 def e_step(model: Mixture, x: Tensor) -> float:
     """Gather the statistics of all images; returns log p of them, in nats."""
     with torch.no_grad():
-        return -sum(float(model.loss(Batch(part, None)).total) * len(part) for part in x.split(50))
+        return -sum(
+            float(model.loss(Batch(part), Step()).total) * len(part) for part in x.split(50)
+        )
 
 
 def total_probability(model: Mixture) -> float:
@@ -65,7 +68,7 @@ def test_and_after_a_resume_in_the_middle_of_an_epoch() -> None:
         e_step(model, x)
         model.maximize()
     e_step(model, x[:100])
-    again = Mixture(Config(components=200), DATA)
+    again = Mixture(MixtureConfig(components=200), DATA)
     again.load_state_dict(model.state_dict())
     for mixture in (model, again):
         torch.manual_seed(2)

@@ -4,11 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from gencli import registry
+from gencli.data.conditions import Condition
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.adversarial import cgan, lsgan, wgan, wgan_gp
+from gencli.models.adversarial.configs import CGANConfig, LSGANConfig, WGANConfig, WGANGPConfig
 from gencli.models.adversarial.game import wasserstein_critic_loss, wasserstein_generator_loss
-from gencli.models.interface import Batch
+from gencli.models.build import make
+from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 8, 8, ("a", "b", "c"))
@@ -26,47 +30,47 @@ def test_wasserstein_losses_are_differences_of_means():
 
 
 def test_wgan_clips_the_critics_weights_and_no_others():
-    model = wgan.WGAN(wgan.Config(**SMALL, clip=0.02), DATA)
-    before = [p.clone() for p in model.generator.parameters()]
+    model = wgan.WGAN(WGANConfig(**SMALL, clip=0.02), DATA)
+    before = [p.clone() for p in model.G.parameters()]
     critic, generator = model.updates()
     assert (critic.repeat, generator.after) == (5, None)
     with torch.no_grad():
         critic.after()
-    assert max(float(p.detach().abs().max()) for p in model.discriminator.parameters()) <= 0.02
-    after = list(model.generator.parameters())
+    assert max(float(p.detach().abs().max()) for p in model.D.parameters()) <= 0.02
+    after = list(model.G.parameters())
     assert all(a.equal(b) for a, b in zip(after, before, strict=True))
 
 
 def test_wgan_with_spectral_norm_does_not_clip():
-    critic, _ = wgan.WGAN(wgan.Config(**SMALL, spectral_norm=True), DATA).updates()
+    critic, _ = wgan.WGAN(WGANConfig(**SMALL, spectral_norm=True), DATA).updates()
     assert critic.after is None
 
 
 @pytest.mark.parametrize("slope", [0.5, 3.0])
 def test_gradient_penalty_of_a_linear_critic(slope: float):
     """f(x) = slope <e, x> with |e| = 1 has a gradient of norm `slope` everywhere."""
-    model = wgan_gp.WGANGP(wgan_gp.Config(**SMALL, penalty=10), DATA)
+    model = wgan_gp.WGANGP(WGANGPConfig(**SMALL, penalty=10), DATA)
     e = torch.randn(64)
-    model.discriminator = nn.Sequential(nn.Flatten(), nn.Linear(64, 1, bias=False))
-    model.discriminator[1].weight.data.copy_(slope * e / e.norm())
-    penalty = model.gradient_penalty(Batch(images(), None), images().flip(0))
+    model.D = nn.Sequential(nn.Flatten(), nn.Linear(64, 1, bias=False))
+    model.D[1].weight.data.copy_(slope * e / e.norm())
+    penalty = model.gradient_penalty(Batch(images()), images().flip(0))
     torch.testing.assert_close(penalty, torch.tensor(10 * (slope - 1) ** 2))
     penalty.backward()  # of d/dw 10 (|w| - 1)^2
-    gradient = model.discriminator[1].weight.grad[0]
+    gradient = model.D[1].weight.grad[0]
     torch.testing.assert_close(gradient, 20 * (slope - 1) * e / e.norm())
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_gradient_penalty_is_as_in_fp32_under_bf16_autocast(network: str):
     torch.manual_seed(0)
-    config = wgan_gp.Config(**SMALL | {"network": network, "d_width": 16})
+    config = WGANGPConfig(**SMALL | {"network": network, "d_width": 16})
     model = wgan_gp.WGANGP(config, DATA)
     gradients = []
     for enabled in (False, True):
         torch.manual_seed(1)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            penalty = model.gradient_penalty(Batch(images(), None), images().flip(0))
-        parameters = tuple(model.discriminator.features.parameters())
+            penalty = model.gradient_penalty(Batch(images()), images().flip(0))
+        parameters = tuple(model.D.features.parameters())
         grads = torch.autograd.grad(penalty, parameters, allow_unused=True)
         gradients.append(torch.cat([g.flatten().float() for g in grads if g is not None]))
     similarity = torch.cosine_similarity(*gradients, dim=0)
@@ -74,58 +78,58 @@ def test_gradient_penalty_is_as_in_fp32_under_bf16_autocast(network: str):
 
 
 def test_lsgan_is_content_at_its_targets():
-    model = lsgan.LSGAN(lsgan.Config(**SMALL), DATA)
+    model = lsgan.LSGAN(LSGANConfig(**SMALL), DATA)
     critic, generator = model.updates()
-    model.discriminator.head.weight.data.zero_()
+    model.D.head.weight.data.zero_()
     for score, expected in ((1.0, (0.5, 0.0)), (0.0, (0.5, 0.5)), (0.5, (0.25, 0.125))):
-        model.discriminator.head.bias.data.fill_(score)
-        losses = (float(u.loss(Batch(images(), None)).total.detach()) for u in (critic, generator))
+        model.D.head.bias.data.fill_(score)
+        step = Step()
+        losses = (float(u.loss(Batch(images()), step).total.detach()) for u in (critic, generator))
         assert tuple(losses) == pytest.approx(expected)
 
 
-def test_cgan_needs_labels():
-    with pytest.raises(UsageError, match="needs labels"):
-        cgan.CGAN(cgan.Config(), DataInfo(1, 8, 8))
+def test_cgan_needs_classes():
+    with pytest.raises(UsageError, match="cgan needs classes"):
+        make(registry.find("cgan"), CGANConfig(), DataInfo(1, 8, 8))
+
+
+@pytest.mark.parametrize("option", [{"hidden": 8}, {"batch_norm": True}])
+def test_multilayer_networks_refuse_what_they_do_not_have(option: dict):
+    with pytest.raises(UsageError, match="convolutional"):
+        lsgan.LSGAN(LSGANConfig(network="mlp", **option), DATA)
 
 
 @torch.no_grad()
 def test_cgan_draws_what_it_is_asked_for():
-    model = cgan.CGAN(cgan.Config(**SMALL), DATA).eval()
+    model = cgan.CGAN(CGANConfig(**SMALL), DATA).eval()
     labels = torch.tensor([2, 0, 2, 1])
-    drawn = model.sample(4, generator=ImageGenerator(0, range(4)), labels=labels)
+    asked = Condition(labels)
+    drawn = model.sample(4, generator=ImageGenerator(0, range(4)), condition=asked)
     z = ImageGenerator(0, range(4)).normal(3)
-    torch.testing.assert_close(drawn, model.generator(z, labels))
-    free = model.sample(4, generator=ImageGenerator(0, range(4)))
-    latents = model.sample_latent(4, generator=ImageGenerator(0, range(4)))
-    assert latents.shape == (4, 3 + 3)
-    torch.testing.assert_close(free, model.decode(latents))
-
-
-@torch.no_grad()
-def test_cgan_draws_every_class_alike():
-    model = cgan.CGAN(cgan.Config(**SMALL), DATA).eval()
-    weights = model.sample_latent(600, generator=ImageGenerator(0, range(600)))[:, 3:]
-    assert weights.sum(1).eq(1).all()
-    assert (weights.mean(0) - 1 / 3).abs().max() < 0.06  # three standard deviations
+    torch.testing.assert_close(drawn, model.G(z, labels))
+    assert model.sample_latent(4, generator=ImageGenerator(0, range(4))).shape == (4, 3)
+    torch.testing.assert_close(drawn, model.decode(z, asked))
+    assert not drawn.equal(model.decode(z))
 
 
 def test_cgan_learns_what_the_classes_mean():
     """Class k is a grey of (k + 1) / 4."""
     torch.manual_seed(0)
-    config = cgan.Config(network="mlp", latent_dim=2, width=16, d_width=16)
+    config = CGANConfig(network="mlp", latent_dim=2, width=16, d_width=16)
     model = cgan.CGAN(config, DATA).train()
     updates = model.updates()
     optimizers = [torch.optim.Adam(u.parameters, 2e-3, betas=(0.5, 0.999)) for u in updates]
     for _ in range(200):
         labels = torch.randint(3, (64,))
-        batch = Batch(((labels + 1) / 4).view(-1, 1, 1, 1).expand(-1, 1, 8, 8), labels)
+        images = ((labels + 1) / 4).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+        batch, step = Batch(images, Condition(labels)), Step()
         for update, optimizer in zip(updates, optimizers, strict=True):
             optimizer.zero_grad()
-            update.loss(batch).total.backward(inputs=update.parameters)
+            update.loss(batch, step).total.backward(inputs=update.parameters)
             optimizer.step()
     model.eval()
     with torch.no_grad():
-        labels = torch.arange(3).repeat(50)
-        drawn = model.sample(150, generator=ImageGenerator(0, range(150)), labels=labels)
+        asked = Condition(torch.arange(3).repeat(50))
+        drawn = model.sample(150, generator=ImageGenerator(0, range(150)), condition=asked)
     greys = drawn.mean((1, 2, 3)).view(50, 3).mean(0)
     torch.testing.assert_close(greys, torch.tensor([0.25, 0.5, 0.75]), atol=0.1, rtol=0)

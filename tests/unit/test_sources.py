@@ -134,7 +134,9 @@ def test_glyphs_are_drawn_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("gencli.data.glyphs.glyphs_split", None)
     again = named(catalogue.find("glyphs"))
     assert first.fingerprint == again.fingerprint
-    assert again.captions == ("train 0", "train 1", "train 2", "train 3")
+    assert again.vocabulary == ("train", "0", "1", "2", "3")
+    assert again.tokens["train"].tolist() == [[2, 3], [2, 4], [2, 5], [2, 6]]
+    assert again.tokens["test"].tolist() == [[1, 3], [1, 4]]  # "test" is no word of the captions
     assert again.images["train"].shape == (4, 1, 28, 28)
     assert again.labels["test"].tolist() == [0, 1]
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from gencli.data.binarize import bernoulli, static, threshold
+from gencli.data.conditions import Condition
 from gencli.data.load import Split
-from gencli.data.spec import Binarization, DataInfo
+from gencli.data.spec import DataInfo
 from gencli.data.store import ResidentStore
+from gencli.kinds import Binarization
 
 GREY = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
 
@@ -19,12 +22,15 @@ def info(binarization: Binarization = "none") -> DataInfo:
 
 def store(n: int = 10, binarization: Binarization = "none") -> ResidentStore:
     images = GREY.expand(n, 1, 16, 16) ^ torch.arange(n).to(torch.uint8)[:, None, None, None]
-    return ResidentStore(Split(images.contiguous(), torch.arange(n)), info(binarization), "cpu")
+    return ResidentStore(
+        Split(images.contiguous(), torch.arange(n)), info(binarization), "cpu", ("labels",)
+    )
 
 
 def test_a_batch_is_the_images_at_the_index_over_255() -> None:
     data = store()
-    images, labels = data.batch(torch.tensor([7, 2, 7]))
+    images, condition = data.batch(torch.tensor([7, 2, 7]))
+    labels = condition.labels
     assert len(data) == 10
     assert images.dtype == torch.float32
     assert torch.equal(images, data.images[[7, 2, 7]] / 255)
@@ -44,9 +50,9 @@ def test_cpu_images_are_not_copied_nor_changed() -> None:
 
 
 def test_no_labels_is_none() -> None:
-    data = ResidentStore(Split(GREY, None), info(), "cpu")
-    assert data.batch(torch.tensor([0])).labels is None
-    assert [batch.labels for batch in data.in_order(5)] == [None]
+    data = ResidentStore(Split(GREY, None), info(), "cpu", ("labels",))
+    assert data.batch(torch.tensor([0])).condition.labels is None
+    assert [batch.condition.labels for batch in data.in_order(5)] == [None]
 
 
 def test_in_order_goes_through_everything_once() -> None:
@@ -54,7 +60,7 @@ def test_in_order_goes_through_everything_once() -> None:
     batches = list(data.in_order(4))
     assert [len(batch.images) for batch in batches] == [4, 4, 2]
     assert torch.equal(torch.cat([batch.images for batch in batches]), data.images / 255)
-    labels = [batch.labels for batch in batches if batch.labels is not None]
+    labels = [batch.condition.labels for batch in batches]
     assert torch.cat(labels).tolist() == list(range(10))
 
 
@@ -119,3 +125,16 @@ def test_static_draw_is_fixed_and_its_splits_independent() -> None:
         agree = (other == drawn).double().mean()
         assert float(agree) == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(drawn.numel()))
     assert torch.equal(grey, torch.full_like(grey, 128))
+
+
+def test_batches_carry_the_kinds_that_are_asked_for_alone() -> None:
+    split = Split(GREY.expand(3, 1, 16, 16).contiguous(), torch.arange(3), torch.ones(3, 2).long())
+    data = replace(info(), vocabulary=("x",), caption_length=2, source="half")
+    plain = ResidentStore(split, data, "cpu").batch(torch.tensor([1])).condition
+    assert plain == Condition()
+    told = ResidentStore(split, data, "cpu", ("text", "source")).batch(torch.tensor([2, 0]))
+    assert told.condition.labels is None
+    assert told.condition.text.tolist() == [[1, 1], [1, 1]]
+    source = told.condition.source
+    assert torch.equal(source[..., :8], told.images[..., :8])
+    assert source[..., 8:].eq(0.5).all()

@@ -1,62 +1,69 @@
-"""What adversarial models with a choice of networks share: the networks themselves."""
+"""What adversarial models share: the two networks, and images by the generator."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 from torch import Tensor
 
 from gencli.data.spec import DataInfo
-from gencli.models.adversarial.networks import Discriminator, Generator, Network
+from gencli.errors import UsageError
+from gencli.models.adversarial.configs import AdversarialConfig, NetworksConfig
+from gencli.models.adversarial.networks import Discriminator, Generator
+from gencli.models.interface import NOTHING, Condition
 from gencli.models.latent.base import LatentModel
 
-
-class NetworkConfig(Protocol):
-    """The options that say what the two networks are."""
-
-    @property
-    def network(self) -> Network: ...  # noqa: D102
-    @property
-    def latent_dim(self) -> int: ...  # noqa: D102
-    @property
-    def width(self) -> int: ...  # noqa: D102
-    @property
-    def d_width(self) -> int: ...  # noqa: D102
-    @property
-    def hidden(self) -> int: ...  # noqa: D102
-    @property
-    def spectral_norm(self) -> bool: ...  # noqa: D102
+DENSE = 512
+"""Units of a convolutional network's dense layers, unless told otherwise."""
 
 
 class AdversarialModel(LatentModel):
-    """A generator and a discriminator (or critic), convolutional or multilayer.
+    """A generator G and a discriminator (or critic) D.
 
     A model adds its `updates`, which train one against the other.
+    """
+
+    channels_last = True
+
+    def __init__(
+        self, config: AdversarialConfig, data: DataInfo, networks: tuple[Generator, Discriminator]
+    ) -> None:
+        super().__init__(config, data, config.latent_dim)
+        self.G, self.D = networks
+
+    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
+        images: Tensor = self.G(z, condition.labels)
+        return images
+
+
+def chosen_networks(
+    config: NetworksConfig, data: DataInfo, *, n_classes: int = 0, batch_norm: bool = False
+) -> tuple[Generator, Discriminator]:
+    """The networks of a model that leaves the user the choice.
 
     Args:
         config: Says what the networks are.
         data: What the images are.
         n_classes: Classes that both networks are told; 0 for none.
         batch_norm: Batch normalisation in a convolutional discriminator.
+
+    Raises:
+        UsageError: If multilayer networks are asked for what only convolutional ones have.
     """
-
-    channels_last = True
-
-    def __init__(
-        self, config: NetworkConfig, data: DataInfo, *, n_classes: int = 0, batch_norm: bool = False
-    ) -> None:
-        super().__init__(config.latent_dim, data)
-        self.generator = Generator(
+    conv = config.network == "conv"
+    for given, flag in ((config.hidden, "--hidden"), (batch_norm, "--batch-norm")):
+        if given and not conv:
+            raise UsageError(
+                f"{flag} is for convolutional networks.", f"Leave {flag} out, or --network mlp."
+            )
+    hidden = DENSE if config.hidden is None else config.hidden
+    return (
+        Generator(
             config.network, config.latent_dim, config.width, data,
-            hidden=config.hidden, n_classes=n_classes,
-        )  # fmt: skip
-        self.discriminator = Discriminator(
+            hidden=hidden, n_classes=n_classes,
+        ),
+        Discriminator(
             config.network, config.d_width, data,
-            hidden=config.hidden, n_classes=n_classes,
+            hidden=hidden, n_classes=n_classes,
             spectral=config.spectral_norm, batch_norm=batch_norm,
-        )  # fmt: skip
-
-    def decode(self, z: Tensor) -> Tensor:
-        """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
-        images: Tensor = self.generator(z)
-        return images
+        ),
+    )  # fmt: skip

@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.models.interface import Batch, Loss, Optimizer, Update
+from gencli.models.interface import Batch, Loss, Optimizer, Step, Update
 
 Penalty = Callable[[Batch, Tensor], Tensor]
 """(real batch, made images (B, C, H, W)) -> a scalar to add to the discriminator's loss."""
 
 
 def two_players(
-    generator: nn.Module,
-    discriminator: nn.Module,
+    G: nn.Module,
+    D: nn.Module,
     latent_dim: int,
     *,
     discriminator_loss: Callable[[Tensor, Tensor], Tensor],
@@ -33,12 +33,16 @@ def two_players(
 ) -> tuple[Update, Update]:
     """`d_steps` updates of the discriminator, each on fresh images, and one of the generator.
 
-    Both networks take labels beside their input; they are the real images' own, and None where the
-    data have none. The generator is averaged (`ema`), the discriminator is not.
+    Both networks take labels beside their input; they are the real images' own, and None for an
+    unconditional model. The generator is averaged (`ema`), the discriminator is not.
+
+    The discriminator's last images of a step, with their graph, are the step's `shared["fake"]`:
+    the generator has not changed since, so its own update takes these and makes no others. They
+    were made for the classes of the step's last batch, which is the generator's.
 
     Args:
-        generator: (z, labels) -> images.
-        discriminator: (images, labels) -> logits (B,).
+        G: (z, labels) -> images.
+        D: (images, labels) -> logits (B,).
         latent_dim: Of z, standard normal.
         discriminator_loss: (logits of real images, logits of made ones), each (B,), -> scalar.
         generator_loss: Logits of made images (B,) -> scalar.
@@ -55,27 +59,19 @@ def two_players(
     """
     optimizer = optimizer or Optimizer(betas=(0.5, 0.999))
 
-    # The discriminator's last fakes, with their graph: the generator has not changed since, so its
-    # own update in the same step takes these and need not make others.
-    made: list[tuple[Tensor, Tensor | None]] = []
-
-    def make(batch: Batch) -> Tensor:
+    def discriminate(batch: Batch, step: Step) -> Loss:
+        labels = batch.condition.labels
         z = torch.randn(len(batch.images), latent_dim, device=batch.images.device)
-        fake: Tensor = generator(z, batch.labels)
-        return fake
-
-    def discriminate(batch: Batch) -> Loss:
-        fake = make(batch)
-        made[:] = [(fake, batch.labels)]
-        fake = fake.detach()
+        made: Tensor = G(z, labels)
+        step.shared["fake"] = made
+        fake = made.detach()
         seen = torch.cat([batch.images, fake])
         if augment is not None:
             seen = augment(seen)
         if apart:
-            d_real, d_fake = (discriminator(x, batch.labels) for x in seen.chunk(2))
+            d_real, d_fake = (D(x, labels) for x in seen.chunk(2))
         else:
-            labels = None if batch.labels is None else batch.labels.repeat(2)
-            d_real, d_fake = discriminator(seen, labels).chunk(2)
+            d_real, d_fake = D(seen, None if labels is None else labels.repeat(2)).chunk(2)
         loss = discriminator_loss(d_real, d_fake)
         d_x, d_gz = d_real.detach(), d_fake.detach()
         if output is not None:
@@ -86,22 +82,22 @@ def two_players(
             loss, metrics["penalty"] = loss + extra, extra.detach()
         return Loss(loss, **metrics)
 
-    def generate(batch: Batch) -> Loss:
-        fake, labels = made.pop() if made else (make(batch), batch.labels)
+    def generate(batch: Batch, step: Step) -> Loss:
+        fake = step.shared["fake"]
         if augment is not None:
             fake = augment(fake)
-        return Loss(generator_loss(discriminator(fake, labels)))
+        return Loss(generator_loss(D(fake, batch.condition.labels)))
 
     return (
         Update(
             "discriminator",
             discriminate,
-            tuple(discriminator.parameters()),
+            tuple(D.parameters()),
             replace(optimizer, lr_scale=d_lr_scale),
             repeat=d_steps,
             after=after,
         ),
-        Update("generator", generate, tuple(generator.parameters()), optimizer, ema=True),
+        Update("generator", generate, tuple(G.parameters()), optimizer, ema=True),
     )
 
 
@@ -132,17 +128,15 @@ def cross_entropy(d_real: Tensor, d_fake: Tensor, smoothing: float = 0.0) -> Ten
     return real.mean() + F.softplus(d_fake).mean()
 
 
-def zero_centred_penalty(
-    discriminator: nn.Module, gamma: float, batch: Batch, fake: Tensor
-) -> Tensor:
+def zero_centred_penalty(D: nn.Module, gamma: float, batch: Batch, fake: Tensor) -> Tensor:
     """gamma/2 E |grad D(x)|^2 over real images (R1 of Mescheder et al. 2018, arXiv:1801.04406).
 
     The expectation is taken over a quarter of the batch, which costs a quarter.
     """
     few = slice(None, None, 4)
     x = batch.images[few].detach().requires_grad_()
-    labels = None if batch.labels is None else batch.labels[few]
-    (gradient,) = torch.autograd.grad(discriminator(x, labels).sum(), x, create_graph=True)
+    labels = batch.condition.rows(few).labels
+    (gradient,) = torch.autograd.grad(D(x, labels).sum(), x, create_graph=True)
     return gamma / 2 * gradient.square().flatten(1).sum(1).mean()
 
 

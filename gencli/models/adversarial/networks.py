@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-
-Network = Literal["conv", "mlp"]
+from gencli.models.adversarial.configs import Network
 
 LARGEST_BASE = 8
 """A convolutional network's smallest map has at most this many pixels a side."""
@@ -80,12 +78,13 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, latent_dim) -> (B, C, H, W) in [0, 1].
 
-        `labels` of a conditional generator are classes (B,), or weights (B, n_classes) that mix the
-        classes' embeddings.
+        `labels` of a conditional generator are classes (B,); without any, all are mixed evenly.
         """
-        if self.embedding is not None and labels is not None:
-            mixed = labels.is_floating_point()
-            y = labels @ self.embedding.weight if mixed else self.embedding(labels)
+        if self.embedding is not None:
+            if labels is None:
+                y = self.embedding.weight.mean(0).expand(len(z), -1)
+            else:
+                y = self.embedding(labels)
             z = torch.cat([z, y], dim=1)
         return torch.sigmoid(self.layers(z).float())
 

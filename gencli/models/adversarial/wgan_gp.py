@@ -11,15 +11,12 @@ of `dcgan` or `gan`, and images are drawn from a moving average of G's weights.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
-from gencli.models.adversarial.base import AdversarialModel
+from gencli.models.adversarial.base import AdversarialModel, chosen_networks
+from gencli.models.adversarial.configs import WGANGPConfig
 from gencli.models.adversarial.game import (
     two_players,
     wasserstein_critic_loss,
@@ -28,41 +25,19 @@ from gencli.models.adversarial.game import (
 from gencli.models.interface import Batch, Optimizer, Update
 
 
-@dataclass(frozen=True)
-class Config:
-    """Options of `wgan-gp`."""
-
-    network: Literal["conv", "mlp"] = option("conv", "Convolutional or multilayer networks.")
-    latent_dim: int = option(64, "Dimensions of the latent space.", min=1)
-    width: int = option(
-        64, "Channels of G's smallest map (conv) or units of its first layer (mlp).", min=4
-    )
-    d_width: int = option(
-        32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
-    )
-    hidden: int = option(
-        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
-    )
-    d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
-    penalty: float = option(10.0, "Weight lambda of the gradient penalty.", min=0)
-    spectral_norm: bool = option(False, "Give the critic's layers unit spectral norm.")
-
-
-TRAINING = Training(epochs=12, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
-
-
 class WGANGP(AdversarialModel):
     """The Wasserstein GAN whose critic has gradients of norm 1."""
 
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(config, data)
-        self.config = config
+    config: WGANGPConfig
+
+    def __init__(self, config: WGANGPConfig, data: DataInfo) -> None:
+        super().__init__(config, data, chosen_networks(config, data))
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, then the generator's."""
         return two_players(
-            self.generator,
-            self.discriminator,
+            self.G,
+            self.D,
             self.config.latent_dim,
             discriminator_loss=wasserstein_critic_loss,
             generator_loss=wasserstein_generator_loss,
@@ -75,6 +50,6 @@ class WGANGP(AdversarialModel):
         """Lambda E (|grad f(u)| - 1)^2, with u between real images and made ones (B, C, H, W)."""
         a = torch.rand(len(fake), 1, 1, 1, device=fake.device)
         u = torch.lerp(fake, batch.images, a).requires_grad_()
-        (gradient,) = torch.autograd.grad(self.discriminator(u).sum(), u, create_graph=True)
+        (gradient,) = torch.autograd.grad(self.D(u).sum(), u, create_graph=True)
         norm: Tensor = gradient.flatten(1).norm(dim=1)
         return self.config.penalty * (norm - 1).square().mean()

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gencli.models.autoregressive.ancestral import Conditional, ancestral
+from gencli.models.autoregressive.configs import PixelSampling
 from gencli.models.autoregressive.raster import to_raster
-from gencli.models.interface import Batch, GenerativeModel, Stage
+from gencli.models.interface import NOTHING, Batch, Condition, GenerativeModel, Stage
 from gencli.models.likelihoods import Likelihood
 from gencli.random import ImageGenerator
 
@@ -50,14 +51,20 @@ class AutoregressiveModel(GenerativeModel):
         n: int,
         *,
         generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
+        condition: Condition = NOTHING,
+        temperature: float = PixelSampling.temperature,
     ) -> Tensor:
         """Draw `n` images (n, C, H, W), pixel by pixel."""
         return self.draw(n, generator, temperature)
 
     def complete(
-        self, x: Tensor, known_mask: Tensor, *, generator: ImageGenerator, temperature: float = 1.0
+        self,
+        x: Tensor,
+        known_mask: Tensor,
+        *,
+        generator: ImageGenerator,
+        condition: Condition = NOTHING,
+        temperature: float = PixelSampling.temperature,
     ) -> Tensor:
         """Draw the unknown pixels of `x`, each given the known and drawn ones before it.
 
@@ -65,6 +72,7 @@ class AutoregressiveModel(GenerativeModel):
             x: (n, C, H, W).
             known_mask: Bool, (H, W) or (n, 1, H, W).
             generator: Holds a stream for each image.
+            condition: What is known beside.
             temperature: Below 1 prefers likely pixels, above 1 evens them out.
         """
         return self.draw(len(x), generator, temperature, x, known_mask)

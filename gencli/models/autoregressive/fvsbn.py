@@ -17,46 +17,26 @@ softmax.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
 from gencli.models.autoregressive.ancestral import Conditional, linear_conditional
 from gencli.models.autoregressive.base import AutoregressiveModel
+from gencli.models.autoregressive.configs import FVSBNConfig
 from gencli.models.autoregressive.raster import to_raster
-from gencli.models.interface import Batch, Loss, Optimizer, Update
+from gencli.models.interface import NOTHING, Batch, Condition, Loss, Optimizer, Step, Update
 from gencli.models.likelihoods import likelihood_for, log_prob_sum
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of the FVSBN."""
-
-    likelihood: Literal["auto", "softmax", "logistic"] = option(
-        "auto", "Distribution of an 8-bit pixel; auto is logistic. Binary pixels are Bernoulli"
-    )
-    components: int = option(5, "Components of the logistic mixture", min=1)
-    weight_decay: float = option(0.0, "Weight of |W|^2 / 2 in the loss", min=0)
-    l1: float = option(0.0, "Weight of the sum of |w| in the loss", min=0)
-    smoothness: float = option(
-        0.0, "Weight of |difference of adjacent pixels' weights|^2 / 2 in the loss", min=0
-    )
-
-
-TRAINING = Training(epochs=20, batch_size=100, lr=1e-3, binarize="dynamic")
 
 
 class FVSBN(AutoregressiveModel):
     """Fully visible sigmoid belief network."""
 
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
-        self.config = config
+    config: FVSBNConfig
+
+    def __init__(self, config: FVSBNConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
         self.likelihood = likelihood_for(data, config.likelihood, config.components, "logistic")
         self.discrete_levels = self.likelihood.levels
         n, p = data.n_pixels, self.likelihood.n_params
@@ -69,12 +49,12 @@ class FVSBN(AutoregressiveModel):
         weight = (self.weight * earlier).flatten(0, 1)
         return F.linear(pixels, weight, self.bias.flatten()).view(-1, *self.bias.shape)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
         pixels = to_raster(x)
         return log_prob_sum(self.likelihood, self.parameters_of(pixels), pixels)
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, step: Step) -> Loss:
         """-log p(x), and the penalties on the weights."""
         nll = -self.log_prob(batch.images).mean()
         penalty = torch.zeros_like(nll)

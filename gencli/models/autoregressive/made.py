@@ -20,14 +20,11 @@ replaces Adadelta; hidden units may be dropped out.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.autoregressive.ancestral import (
@@ -37,43 +34,26 @@ from gencli.models.autoregressive.ancestral import (
     linear_conditional,
 )
 from gencli.models.autoregressive.base import AutoregressiveModel
+from gencli.models.autoregressive.configs import MADEConfig
 from gencli.models.autoregressive.masked import draw_degrees, masked_linear
 from gencli.models.autoregressive.raster import to_raster
-from gencli.models.interface import Batch, Loss, Optimizer, Update
+from gencli.models.interface import NOTHING, Batch, Condition, Loss, Optimizer, Step, Update
 from gencli.models.likelihoods import likelihood_for, log_prob_sum
 from gencli.random import ImageGenerator
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of MADE."""
-
-    hidden: tuple[int, ...] = option((1000, 1000), "Widths of the hidden layers", min=1)
-    masks: int = option(1, "Masks, of which the model is the mixture", min=1)
-    direct: bool = option(True, "Connect the outputs to the pixels directly, too")
-    order_agnostic: bool = option(False, "Give each further mask a pixel ordering of its own")
-    dropout: float = option(0.0, "Share of hidden units dropped in training", min=0, max=0.9)
-    likelihood: Literal["auto", "softmax", "logistic"] = option(
-        "auto", "Distribution of an 8-bit pixel; auto is logistic. Binary pixels are Bernoulli"
-    )
-    components: int = option(5, "Components of the logistic mixture", min=1)
-    weight_decay: float = option(0.0, "Decoupled weight decay of Adam", min=0)
-
-
-TRAINING = Training(epochs=20, batch_size=100, lr=1e-3, lr_schedule="cosine", binarize="dynamic")
 
 
 class MADE(AutoregressiveModel):
     """Masked autoencoder for distribution estimation."""
 
+    config: MADEConfig
+
     orders: Tensor
     degrees: Tensor
 
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
+    def __init__(self, config: MADEConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
         if not config.hidden:
             raise UsageError("MADE needs a hidden layer.", "Give widths, such as --hidden 500.")
-        self.config = config
         self.likelihood = likelihood_for(data, config.likelihood, config.components, "logistic")
         self.discrete_levels = self.likelihood.levels
         n, p = data.n_pixels, self.likelihood.n_params
@@ -109,7 +89,7 @@ class MADE(AutoregressiveModel):
         """The layers, unmasked."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Exact log p(x) of the mixture of all masks, nats per image: (B, C, H, W) -> (B,)."""
         each = [self._log_prob(x, mask) for mask in range(self.config.masks)]
         return torch.stack(each).logsumexp(0) - math.log(self.config.masks)
@@ -118,7 +98,7 @@ class MADE(AutoregressiveModel):
         pixels = to_raster(x)
         return log_prob_sum(self.likelihood, self.parameters_of(pixels, mask), pixels)
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, step: Step) -> Loss:
         """-log p(x) under one mask, chosen at random: a bound on that of the mixture."""
         mask = int(torch.randint(self.config.masks, ())) if self.config.masks > 1 else 0
         return Loss(-self._log_prob(batch.images, mask).mean())

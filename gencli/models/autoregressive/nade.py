@@ -18,46 +18,28 @@ start from the base rates of binary pixels. Adam replaces gradient descent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
 from gencli.models.autoregressive.ancestral import Conditional, running_conditional
 from gencli.models.autoregressive.base import AutoregressiveModel
+from gencli.models.autoregressive.configs import NADEConfig
 from gencli.models.autoregressive.nade_kernel import running_log_prob_sum, running_outputs
 from gencli.models.autoregressive.raster import from_raster, to_raster
-from gencli.models.interface import Batch, Loss, Optimizer, Update
+from gencli.models.interface import NOTHING, Batch, Condition, Loss, Optimizer, Step, Update
 from gencli.models.likelihoods import likelihood_for, log_prob_sum
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of NADE."""
-
-    hidden: int = option(500, "Hidden units", min=1)
-    activation: Literal["sigmoid", "relu"] = option("sigmoid", "Of the hidden units")
-    likelihood: Literal["auto", "softmax", "logistic", "gaussian"] = option(
-        "auto", "Distribution of an 8-bit pixel; auto is gaussian. Binary pixels are Bernoulli"
-    )
-    components: int = option(10, "Components of the Gaussian or logistic mixture", min=1)
-    weight_decay: float = option(0.0, "Decoupled weight decay of Adam", min=0)
-
-
-TRAINING = Training(epochs=10, batch_size=100, lr=1e-3, lr_schedule="cosine", binarize="dynamic")
 
 
 class NADE(AutoregressiveModel):
     """Neural autoregressive distribution estimator."""
 
+    config: NADEConfig
+
     bf16 = False  # sums of hundreds of terms, and bound by memory and sigmoids anyway
 
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
-        self.config = config
+    def __init__(self, config: NADEConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
         self.likelihood = likelihood_for(data, config.likelihood, config.components, "gaussian")
         self.discrete_levels = self.likelihood.levels
         n, p, h = data.n_pixels, self.likelihood.n_params, config.hidden
@@ -70,12 +52,12 @@ class NADE(AutoregressiveModel):
         """Each pixel's distribution given those before it: (B, D) -> (B, D, P)."""
         return running_outputs(pixels, self.w, self.c, self.v, self.b, self.config.activation)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
         pixels = to_raster(x)
         return log_prob_sum(self.likelihood, self.parameters_of(pixels), pixels)
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, step: Step) -> Loss:
         """-log p(x)."""
         total = running_log_prob_sum(
             to_raster(batch.images), self.w, self.c, self.v, self.b,

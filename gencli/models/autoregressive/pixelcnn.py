@@ -18,51 +18,28 @@ kernels instead of many of 3 x 3; blocks start near the identity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.autoregressive.ancestral import Conditional
 from gencli.models.autoregressive.base import AutoregressiveModel
+from gencli.models.autoregressive.configs import PixelCNNConfig
 from gencli.models.autoregressive.pixelcnn_cache import gated_rows, residual_rows
 from gencli.models.autoregressive.pixelcnn_networks import GatedStacks, ResidualStack
 from gencli.models.autoregressive.raster import from_raster, to_raster
-from gencli.models.interface import Batch, Loss, Optimizer, Update
+from gencli.models.interface import NOTHING, Batch, Condition, Loss, Optimizer, Step, Update
 from gencli.models.likelihoods import likelihood_for, log_prob_sum
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of PixelCNN."""
-
-    channels: int = option(32, "Features per pixel; the blocks' bottleneck has half of them", min=6)
-    blocks: int = option(5, "Residual blocks, or gated layers", min=1)
-    kernel: int = option(7, "Side of the blocks' convolutions, odd", min=3)
-    gated: bool = option(False, "Gated units in a vertical and a horizontal stack")
-    dropout: float = option(0.0, "Share of features dropped in training, per block", min=0, max=0.9)
-    likelihood: Literal["auto", "softmax", "logistic"] = option(
-        "auto", "Distribution of an 8-bit pixel; auto is softmax. Binary pixels are Bernoulli"
-    )
-    components: int = option(10, "Components of the logistic mixture", min=1)
-    weight_decay: float = option(0.0, "Decoupled weight decay of Adam", min=0)
-
-
-TRAINING = Training(
-    epochs=10, batch_size=64, lr=2e-3, lr_schedule="cosine", warmup=100, ema_decay=0.999,
-    binarize="dynamic",
-)  # fmt: skip
 
 
 class PixelCNN(AutoregressiveModel):
     """PixelCNN, plain or gated."""
 
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
+    config: PixelCNNConfig
+
+    def __init__(self, config: PixelCNNConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
         if config.channels % (2 * data.channels):
             raise UsageError(
                 f"--channels {config.channels} cannot be shared out to the colours of the images.",
@@ -70,7 +47,6 @@ class PixelCNN(AutoregressiveModel):
             )
         if config.kernel % 2 == 0:
             raise UsageError("--kernel must be odd: a pixel is in the middle.", "Try --kernel 5.")
-        self.config = config
         self.likelihood = likelihood_for(data, config.likelihood, config.components, "softmax")
         self.discrete_levels = self.likelihood.levels
         stacks = GatedStacks if config.gated else ResidualStack
@@ -87,12 +63,12 @@ class PixelCNN(AutoregressiveModel):
         rows = outputs.permute(0, 2, 3, 1).reshape(*pixels.shape, self.likelihood.n_params)
         return rows + self.bias
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
         pixels = to_raster(x)
         return log_prob_sum(self.likelihood, self.parameters_of(pixels), pixels)
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, step: Step) -> Loss:
         """-log p(x)."""
         return Loss(-self.log_prob(batch.images).mean())
 

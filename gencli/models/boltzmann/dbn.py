@@ -18,70 +18,45 @@ a layer's turn comes, the network is the one below it. There is no fine-tuning o
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, cast
+from dataclasses import asdict
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
-from gencli.models.boltzmann import rbm
+from gencli.models.abilities import LogPartition
+from gencli.models.boltzmann.configs import DBNConfig, GibbsSampling, RBMConfig
 from gencli.models.boltzmann.gibbs import bernoulli, in_float64
 from gencli.models.boltzmann.rbm import RBM
-from gencli.models.interface import Batch, GenerativeModel, Stage
-from gencli.random import ImageGenerator
-
-
-@dataclass(frozen=True)
-class Config:
-    """Options of `dbn`."""
-
-    hidden: tuple[int, ...] = option((500, 1000), "Hidden units of the layers, upwards.", min=1)
-    visible: Literal["auto", "binary", "gaussian"] = option(
-        "auto", "Visible units; auto is binary for binary data and Gaussian otherwise."
-    )
-    k: int = option(1, "Gibbs steps of the negative phase.", min=1)
-    persistent: bool = option(True, "Let the chains go on from step to step (PCD).")
-    chains: int = option(100, "Persistent chains.", min=1)
-    centered: bool = option(True, "Centre the units (without: the textbook's update).")
-    optimizer: Literal["sgd", "adam"] = option("sgd", "SGD with momentum, or Adam.")
-    momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
-    weight_decay: float = option(0.0, "Weight of |W|^2 / 2 in each layer's loss.", min=0)
-
-
-TRAINING = Training(
-    epochs=20, batch_size=100, lr=0.3, lr_schedule="cosine", ema_decay=0.999, binarize="dynamic"
+from gencli.models.interface import (
+    NOTHING,
+    Batch,
+    Condition,
+    GenerativeModel,
+    Stage,
+    StageSettings,
 )
-
+from gencli.random import ImageGenerator
 
 TURNED_LR_SCALE = 0.1
 """Of a layer that starts as the one below upside down, and has little left to learn."""
 
 
 class DBN(GenerativeModel):
-    """A stack of RBMs.
+    """A stack of RBMs."""
 
-    Attributes:
-        n_chains: Of the annealed importance sampling behind the bound's log Z.
-        n_temperatures: Likewise.
-    """
-
-    importance_weighted: ClassVar[bool] = True
-
+    config: DBNConfig
     depth: Tensor
 
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
-        self.config = config
-        self.n_chains, self.n_temperatures = 100, 1000
+    def __init__(self, config: DBNConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
         settings, below = asdict(config), data
         layers = []
         for n_hidden in config.hidden:
-            layers.append(RBM(rbm.Config(**{**settings, "hidden": n_hidden}), below))
+            layers.append(RBM(RBMConfig(**{**settings, "hidden": n_hidden}), below))
             settings |= {"visible": "binary"}
             below = DataInfo(n_hidden, 1, 1, binarization="dynamic")
         self.layers = nn.ModuleList(layers)
@@ -122,28 +97,20 @@ class DBN(GenerativeModel):
 
         return Stage(
             f"layer {depth + 1}",
-            layer.updates(TURNED_LR_SCALE if turned else 1.0),
-            prepare=lambda images: self.climb(images, depth),
+            layer.updates(),
+            prepare=lambda batch: batch._replace(images=self.climb(batch.images, depth)),
             start=start,
             frozen=tuple(below),
+            settings=StageSettings(lr_scale=TURNED_LR_SCALE if turned else 1.0),
         )
 
-    def log_prob_bound(self, x: Tensor, k: int = 1) -> Tensor:
-        """The bound, importance-weighted for k > 1, (B,) nats, by an estimate of log Z."""
-        return self._bound(x, k, self.n_chains, self.n_temperatures)
+    def log_partition(self, *, chains: int = 64, temperatures: int = 500) -> LogPartition:
+        """Log Z of the top RBM, in nats, by annealed importance sampling."""
+        return self.stack()[-1].log_partition(chains=chains, temperatures=temperatures)
 
-    def validation_loss(self, x: Tensor) -> Tensor:
-        """The negative bound, (B,) nats, by a quick estimate of log Z."""
-        return -self._bound(x, 1, 64, 500)
-
-    def log_partition(self, n_chains: int, n_temperatures: int) -> tuple[float, float]:
-        """(log Z of the top RBM, standard error), in nats."""
-        return self.stack()[-1].log_partition(n_chains, n_temperatures)
-
-    def _bound(self, x: Tensor, k: int, n_chains: int, n_temperatures: int) -> Tensor:
-        log_z, _ = self.log_partition(n_chains, n_temperatures)
-        log_w = torch.stack([self._log_weight(x) for _ in range(k)])
-        return torch.logsumexp(log_w, 0) - math.log(k) - log_z
+    def log_weights(self, x: Tensor, k: int, condition: Condition = NOTHING) -> Tensor:
+        """Importance weights of k draws of h, (k, B) nats, without log Z."""
+        return torch.stack([self._log_weight(x) for _ in range(k)])
 
     def _log_weight(self, x: Tensor) -> Tensor:
         """For one draw of h, log p*(v, h) - log q(h|v), (B,), where p* lacks Z."""
@@ -162,7 +129,12 @@ class DBN(GenerativeModel):
         return self.stack(1)[0].filters()
 
     def sample(
-        self, n: int, *, generator: ImageGenerator, labels: Tensor | None = None, steps: int = 1000
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        condition: Condition = NOTHING,
+        steps: int = GibbsSampling.steps,
     ) -> Tensor:
         """`steps` rounds of Gibbs sampling in the top RBM and one pass down, to E[v|h1].
 

@@ -16,53 +16,38 @@ hidden unit to a target (Lee et al. 2008) reaches all parameters, not c alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
+from gencli.models.abilities import LogPartition
+from gencli.models.boltzmann.configs import GibbsSampling, RBMConfig
 from gencli.models.boltzmann.gibbs import bernoulli, in_float64, uniform_like
 from gencli.models.boltzmann.units import Harmonium
-from gencli.models.interface import Batch, GenerativeModel, Loss, Optimizer, Stage, Update
-from gencli.random import ImageGenerator
-
-
-@dataclass(frozen=True)
-class Config:
-    """Options of `rbm`."""
-
-    hidden: int = option(500, "Hidden units.", min=1)
-    visible: Literal["auto", "binary", "gaussian"] = option(
-        "auto", "Visible units; auto is binary for binary data and Gaussian otherwise."
-    )
-    k: int = option(1, "Gibbs steps of the negative phase (CD-k, PCD-k).", min=1)
-    persistent: bool = option(True, "Let the chains go on from step to step (PCD).")
-    chains: int = option(100, "Persistent chains.", min=1)
-    centered: bool = option(True, "Centre the units (without: the textbook's update).")
-    optimizer: Literal["sgd", "adam"] = option("sgd", "SGD with momentum, or Adam.")
-    momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
-    weight_decay: float = option(0.0, "Weight of |W|^2 / 2 in the loss.", min=0)
-    sparsity: float = option(0.0, "Weight of the sparsity penalty.", min=0)
-    sparsity_target: float = option(0.1, "Mean activity that it pulls to.", min=0, max=1)
-
-
-TRAINING = Training(
-    epochs=20, batch_size=100, lr=0.3, lr_schedule="cosine", ema_decay=0.999, binarize="dynamic"
+from gencli.models.interface import (
+    NOTHING,
+    Batch,
+    Condition,
+    GenerativeModel,
+    Loss,
+    Optimizer,
+    Stage,
+    Step,
+    Update,
 )
+from gencli.random import ImageGenerator
 
 
 class RBM(GenerativeModel):
     """One layer of binary hidden units over binary or Gaussian visible ones."""
 
+    config: RBMConfig
     chain: Tensor
 
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
-        self.config = config
+    def __init__(self, config: RBMConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
         gaussian = not data.binary if config.visible == "auto" else config.visible == "gaussian"
         if not (gaussian or data.binary):
             raise UsageError(
@@ -74,9 +59,8 @@ class RBM(GenerativeModel):
         if config.persistent:
             chain = torch.zeros(config.chains, config.hidden, dtype=torch.bool)
             self.register_buffer("chain", chain)
-        self._log_z: tuple[object, tuple[float, float]] | None = None
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, step: Step) -> Loss:
         """F(v+) - F(v-) per image, and the penalties."""
         config, units = self.config, self.units
         v = batch.images.flatten(1)
@@ -119,11 +103,11 @@ class RBM(GenerativeModel):
             rows = torch.arange(self.config.chains, device=images.device) % len(images)
             self.chain.copy_(_draw(self.units.up(images.flatten(1)[rows])))
 
-    def updates(self, lr_scale: float = 1.0) -> tuple[Update, ...]:
-        """One update over the loss, at `lr_scale` times the learning rate."""
+    def updates(self) -> tuple[Update, ...]:
+        """One update over the loss."""
         # Gaussian units have no bound: hidden units that follow the first principal component
         # together overshoot at the learning rates of binary ones.
-        lr_scale *= 0.1 if self.units.gaussian else 1.0
+        lr_scale = 0.1 if self.units.gaussian else 1.0
         optimizer = Optimizer(self.config.optimizer, lr_scale, momentum=self.config.momentum)
         return (Update("cd", self.loss, tuple(self.parameters()), optimizer, ema=True),)
 
@@ -137,17 +121,9 @@ class RBM(GenerativeModel):
         """F(x) of images (B, C, H, W), (B,) nats."""
         return self.units.free_energy(x.flatten(1))
 
-    def log_partition(self, n_chains: int, n_temperatures: int) -> tuple[float, float]:
-        """(log Z, standard error) in nats, estimated once for each state of the weights."""
-        weights = (p.detach().double().square().sum().item() for p in self.parameters())
-        key = (n_chains, n_temperatures, *weights)
-        if self._log_z is None or self._log_z[0] != key:
-            self._log_z = key, self.units.log_partition(n_chains, n_temperatures)
-        return self._log_z[1]
-
-    def validation_loss(self, x: Tensor) -> Tensor:
-        """-log p(x), (B,) nats, by a quick estimate of log Z: 64 chains, 500 temperatures."""
-        return self.energy(x) + self.log_partition(64, 500)[0]
+    def log_partition(self, *, chains: int = 64, temperatures: int = 500) -> LogPartition:
+        """Log Z in nats, by annealed importance sampling."""
+        return LogPartition(*self.units.log_partition(chains, temperatures))
 
     def filters(self) -> Tensor:
         """Weights of the hidden units, (n_hidden, C, H, W)."""
@@ -158,7 +134,12 @@ class RBM(GenerativeModel):
         return self.units.mean_visible(h).float().clamp(0, 1).view(-1, *self.data.shape)
 
     def sample(
-        self, n: int, *, generator: ImageGenerator, labels: Tensor | None = None, steps: int = 1000
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        condition: Condition = NOTHING,
+        steps: int = GibbsSampling.steps,
     ) -> Tensor:
         """E[v|h] after `steps` rounds of Gibbs sampling from the base rates.
 

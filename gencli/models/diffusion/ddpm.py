@@ -16,15 +16,18 @@ arXiv:2301.11706). Images drawn are stretched by 1%, so that a blank background 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
-
 import torch
 from torch import Tensor
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
+from gencli.models.diffusion.configs import (
+    BoundTerms,
+    DDPMConfig,
+    DeterministicSampling,
+    DiffusionSampling,
+    GuidedSampling,
+)
 from gencli.models.diffusion.samplers import (
     SAMPLERS,
     Denoiser,
@@ -34,49 +37,30 @@ from gencli.models.diffusion.samplers import (
     variational_bound,
 )
 from gencli.models.diffusion.unet import UNet
-from gencli.models.interface import Batch, GenerativeModel, Loss, Update
+from gencli.models.interface import (
+    NOTHING,
+    Batch,
+    Condition,
+    GenerativeModel,
+    Loss,
+    Step,
+    Update,
+)
 from gencli.random import ImageGenerator
 
-
-@dataclass(frozen=True)
-class Config:
-    """Options of `ddpm`."""
-
-    width: int = option(16, "Channels of the U-Net at its highest resolution.", min=8)
-    multipliers: tuple[int, ...] = option(
-        (1, 3, 6), "Channels of each resolution, in widths.", min=1
-    )
-    blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
-    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
-    dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
-    timesteps: int = option(1000, "Noise levels T.", min=2)
-    schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
-    prediction: Literal["epsilon", "v"] = option("v", "What the U-Net tells: the noise, or v.")
-    perturbation: float = option(
-        0.1, "Input perturbation: further noise on x_t in training, over its own.", min=0
-    )
-    conditional: bool = option(False, "Learn the classes, for --label and --guidance.")
-    label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
-
-
-TRAINING = Training(
-    epochs=6, batch_size=16, lr=3e-3, lr_schedule="cosine", warmup=200, ema_decay=0.999
-)
+STEPS = 20
+"""Evaluations of the U-Net for an image, unless told otherwise."""
 
 
 class DDPM(GenerativeModel):
     """A U-Net that denoises, run backwards from noise."""
 
-    importance_weighted: ClassVar[bool] = False
-
-    conditional: bool
+    config: DDPMConfig
     alpha: Tensor
     sigma: Tensor
 
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
-        self.config = config
-        self.conditional = config.conditional
+    def __init__(self, config: DDPMConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
         self.discrete_levels = 2 if data.binary else 256
         factor = config.patch * 2 ** (len(config.multipliers) - 1)
         if data.height % factor or data.width % factor:
@@ -84,8 +68,6 @@ class DDPM(GenerativeModel):
                 f"This U-Net halves images of {data.height}x{data.width} to fractions of a pixel.",
                 f"Use sizes divisible by {factor}, fewer --multipliers or a smaller --patch.",
             )
-        if config.conditional and not data.n_classes:
-            raise UsageError("The data have no classes.", "Leave out --conditional.")
         self.unet = UNet(
             data.channels,
             width=config.width,
@@ -100,15 +82,15 @@ class DDPM(GenerativeModel):
         self.register_buffer("alpha", self.schedule.alpha.float(), persistent=False)
         self.register_buffer("sigma", self.schedule.sigma.float(), persistent=False)
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, step: Step) -> Loss:
         """The mean squared error of the prediction, per dimension."""
-        labels = batch.labels if self.conditional else None
+        labels = batch.condition.labels
         if labels is not None:
             dropped = torch.rand_like(labels, dtype=torch.float) < self.config.label_dropout
             labels = labels.masked_fill(dropped, self.data.n_classes)
         return Loss(self._errors(batch.images, labels, self.config.perturbation).mean())
 
-    def validation_loss(self, x: Tensor) -> Tensor:
+    def validation_loss(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """The training objective of each image, (B,), without classes and perturbation."""
         return self._errors(x, self._no_class(len(x)))
 
@@ -135,7 +117,7 @@ class DDPM(GenerativeModel):
         return out.float()
 
     def _no_class(self, n: int) -> Tensor | None:
-        if not self.conditional:
+        if not self.config.conditional:
             return None
         return torch.full((n,), self.data.n_classes, device=self.device)
 
@@ -162,14 +144,16 @@ class DDPM(GenerativeModel):
 
         return denoise
 
-    def log_prob_bound(self, x: Tensor, k: int = 10) -> Tensor:
+    def log_prob_bound(
+        self, x: Tensor, condition: Condition = NOTHING, *, terms: int = BoundTerms.terms
+    ) -> Tensor:
         """Unbiased draws (B,), in nats, of the variational bound on log p(x), without classes.
 
-        `k` is how many of its T terms are drawn for each image, not a number of importance samples:
-        it changes the spread of the draws, not their mean. From k = T - 1 on, none is left out.
+        `terms` of the bound's T are drawn for each image: more change the spread of the draws, not
+        their mean.
         """
         return -variational_bound(
-            self.denoiser(), 2 * x - 1, self.schedule, k, 2 if self.data.binary else 256
+            self.denoiser(), 2 * x - 1, self.schedule, terms, 2 if self.data.binary else 256
         )
 
     def sample(
@@ -177,10 +161,10 @@ class DDPM(GenerativeModel):
         n: int,
         *,
         generator: ImageGenerator,
-        labels: Tensor | None = None,
-        sampler: str = "sde-dpm++",
-        steps: int = 20,
-        guidance: float = 1.0,
+        condition: Condition = NOTHING,
+        sampler: str = DiffusionSampling.sampler,
+        steps: int | None = DiffusionSampling.steps,
+        guidance: float = GuidedSampling.guidance,
         on_step: OnStep | None = None,
     ) -> Tensor:
         """Draw `n` images (n, C, H, W) in [0, 1].
@@ -188,44 +172,49 @@ class DDPM(GenerativeModel):
         Args:
             n: How many; `generator` holds one stream for each.
             generator: Where the noise comes from.
-            labels: Classes (n,) to draw, for a model trained with `--conditional`.
+            condition: Classes to draw, for a model trained with `--conditional`.
             sampler: `ddpm` (ancestral), `ddim`, or of second order `dpm++` and, with fresh noise in
                 each step, `sde-dpm++`.
-            steps: Evaluations of the U-Net, at most T.
-            guidance: 0 ignores the labels, 1 is the conditional model, more exaggerates the class.
+            steps: Evaluations of the U-Net, at most T; None is 20, or T if that is less.
+            guidance: 0 ignores the classes, 1 is the conditional model, more exaggerates them.
             on_step: Called after each step with its number, their count, and the images so far.
 
         Raises:
-            UsageError: If there is no such sampler or class, or steps are out of range.
+            UsageError: If there is no such sampler, or steps are out of range.
         """
-        if labels is not None and not self.conditional:
-            raise UsageError("This model knows no classes.", "Train it with --conditional.")
         noise = self.sample_latent(n, generator=generator)
-        denoise = self.denoiser(labels, guidance)
+        denoise = self.denoiser(condition.labels, guidance)
         return self._solve(noise, sampler, steps, denoise, generator, on_step)
 
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
         """The noise x_T (n, C, H, W) that sampling starts from."""
         return generator.normal(*self.data.shape)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """x_T -> images (n, C, H, W) in [0, 1], by 20 steps of `dpm++`, without classes.
-
-        Deterministic, unlike the default of `sample`: the noise says all.
-        """
-        return self._solve(z, "dpm++", 20, self.denoiser())
+    def decode(
+        self,
+        z: Tensor,
+        condition: Condition = NOTHING,
+        *,
+        sampler: str = DeterministicSampling.sampler,
+        steps: int | None = DeterministicSampling.steps,
+        guidance: float = DeterministicSampling.guidance,
+    ) -> Tensor:
+        """x_T -> images (n, C, H, W) in [0, 1]; deterministic, unlike the default of `sample`."""
+        return self._solve(z, sampler, steps, self.denoiser(condition.labels, guidance))
 
     def _solve(
         self,
         noise: Tensor,
         sampler: str,
-        steps: int,
+        steps: int | None,
         denoise: Denoiser,
         generator: ImageGenerator | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
         if sampler not in SAMPLERS:
             raise UsageError(f"There is no sampler {sampler}.", f"Use {', '.join(SAMPLERS)}.")
+        if steps is None:
+            steps = min(STEPS, self.config.timesteps)
         if not 1 <= steps <= self.config.timesteps:
             raise UsageError(
                 f"This model cannot be sampled in {steps} steps.",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from gencli.config import Config
 from gencli.data.spec import DataInfo
-from gencli.models.interface import GenerativeModel
+from gencli.models.interface import NOTHING, Condition, GenerativeModel
+from gencli.models.latent.configs import LatentSampling
 from gencli.random import ImageGenerator
 
 
@@ -13,15 +15,16 @@ class LatentModel(GenerativeModel):
     """A model that writes `decode`; images are drawn by decoding z from N(0, I).
 
     Args:
-        latent_dim: Dimensions of z.
+        config: The model's options.
         data: What the images are.
+        latent_dim: Dimensions of z.
     """
 
-    def __init__(self, latent_dim: int, data: DataInfo) -> None:
-        super().__init__(data)
+    def __init__(self, config: Config, data: DataInfo, latent_dim: int) -> None:
+        super().__init__(config, data)
         self.latent_dim = latent_dim
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
         raise TypeError(f"{type(self).__name__} does not define decode()")
 
@@ -34,8 +37,8 @@ class LatentModel(GenerativeModel):
         n: int,
         *,
         generator: ImageGenerator,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
+        condition: Condition = NOTHING,
+        temperature: float = LatentSampling.temperature,
     ) -> Tensor:
         """Images of `n` draws from the prior, scaled by `temperature`."""
-        return self.decode(temperature * self.sample_latent(n, generator=generator))
+        return self.decode(temperature * self.sample_latent(n, generator=generator), condition)

@@ -18,42 +18,17 @@ a discretised Gaussian on request.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
-from gencli.models.interface import Batch, Loss, Optimizer, Update
+from gencli.models.interface import NOTHING, Batch, Condition, Loss, Step
 from gencli.models.latent.base import LatentModel
+from gencli.models.latent.configs import VAEConfig
 from gencli.models.likelihoods import discretized_logistic_log_prob, discretized_normal_log_prob
 from gencli.models.softplus import bernoulli_log_prob
-
-
-@dataclass(frozen=True)
-class Config:
-    """Options of `vae`."""
-
-    latent_dim: int = option(16, "Dimensions of the latent space.", min=1)
-    hidden: tuple[int, ...] = option(
-        (512, 256), "Widths of the encoder's hidden layers; the decoder mirrors them.", min=1
-    )
-    activation: Literal["relu", "gated"] = option(
-        "relu", "Hidden units: rectified, or linear times a logistic gate."
-    )
-    beta: float = option(1.0, "Weight of the KL term.", min=0)
-    kl_warmup: int = option(0, "Steps in which the KL term's weight rises from 0 to beta.", min=0)
-    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"] = option(
-        "auto", "p(x|z); auto is Bernoulli for grey and binary images, logistic for colour."
-    )
-    dropout: float = option(0.0, "Dropout in the hidden layers.", min=0, max=0.9)
-
-
-TRAINING = Training(epochs=20, batch_size=128, lr=2e-3, lr_schedule="cosine")
-
 
 _DISCRETISED = {
     "logistic": discretized_logistic_log_prob,
@@ -61,7 +36,7 @@ _DISCRETISED = {
 }
 
 
-def _mlp(widths: tuple[int, ...], config: Config) -> nn.Sequential:
+def _mlp(widths: tuple[int, ...], config: VAEConfig) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
         if config.activation == "gated":
@@ -76,13 +51,10 @@ def _mlp(widths: tuple[int, ...], config: Config) -> nn.Sequential:
 class VAE(LatentModel):
     """Multilayer-perceptron VAE with one stochastic layer."""
 
-    importance_weighted = True
+    config: VAEConfig
 
-    n_updates: Tensor
-
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(config.latent_dim, data)
-        self.config = config
+    def __init__(self, config: VAEConfig, data: DataInfo) -> None:
+        super().__init__(config, data, config.latent_dim)
         self.likelihood = config.likelihood
         if config.likelihood == "auto":
             self.likelihood = "bernoulli" if data.binary or data.channels == 1 else "logistic"
@@ -94,7 +66,6 @@ class VAE(LatentModel):
         self.to_pixels = nn.Linear(config.hidden[0], d)
         if self.likelihood != "bernoulli":
             self.log_scale = nn.Parameter(torch.full((data.channels, 1, 1), math.log(0.1)))
-        self.register_buffer("n_updates", torch.zeros((), dtype=torch.long))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (B, latent_dim)."""
@@ -109,7 +80,7 @@ class VAE(LatentModel):
         mean = out.float().sigmoid().unflatten(-1, self.data.shape)
         return _DISCRETISED[self.likelihood](x, mean, self.log_scale).sum((-3, -2, -1))
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, step: Step) -> Loss:
         """The negative ELBO, in nats per image, its KL term weighted by `beta` after warm-up."""
         mu, log_var = self.posterior(batch.images)
         z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
@@ -117,39 +88,32 @@ class VAE(LatentModel):
         distortion = -self.log_likelihood(batch.images, z).mean()
         rate = self.config.beta * kl
         if self.config.kl_warmup:
-            rate = rate * (self.n_updates / self.config.kl_warmup).clamp(max=1)
+            rate = rate * min(step.number / self.config.kl_warmup, 1.0)
         return Loss(distortion + rate, distortion=distortion, kl=kl)
 
-    def updates(self) -> tuple[Update, ...]:
-        """One, which counts itself for the warm-up."""
-        parameters = tuple(self.parameters())
-        return (Update("model", self.loss, parameters, Optimizer(), after=self._count, ema=True),)
+    def log_prob_bound(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """A draw of the ELBO, its KL term in closed form, (B,) nats."""
+        mu, log_var = self.posterior(x)
+        kl = -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(1)
+        z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
+        return self.log_likelihood(x, z) - kl
 
-    def _count(self) -> None:
-        self.n_updates += 1
+    def log_weights(self, x: Tensor, k: int, condition: Condition = NOTHING) -> Tensor:
+        """Importance weights log p(x|z) p(z) / q(z|x) of k draws from q, (k, B) nats.
 
-    def log_prob_bound(self, x: Tensor, k: int = 1) -> Tensor:
-        """The ELBO (k = 1, KL in closed form) or the importance-weighted bound, (B,) nats.
-
-        For k > 1: log 1/k sum_i p(x|z_i) p(z_i) / q(z_i|x), which tends to log p(x) (Burda et al.
-        2015, arXiv:1509.00519).
+        The mean weight's logarithm tends to log p(x) (Burda et al. 2015, arXiv:1509.00519).
         """
         mu, log_var = self.posterior(x)
-        sigma = torch.exp(0.5 * log_var)
-        if k == 1:
-            kl = -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(1)
-            return self.log_likelihood(x, mu + sigma * torch.randn_like(mu)) - kl
         eps = torch.randn(k, *mu.shape, device=mu.device)
-        z = mu + sigma * eps
-        log_w = self.log_likelihood(x, z)
-        log_w += 0.5 * (eps.square() - z.square() + log_var).sum(-1)  # log p(z) - log q(z|x)
-        return torch.logsumexp(log_w, 0) - math.log(k)
+        z = mu + torch.exp(0.5 * log_var) * eps
+        prior_over_posterior = 0.5 * (eps.square() - z.square() + log_var).sum(-1)
+        return self.log_likelihood(x, z) + prior_over_posterior
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """(B, C, H, W) -> posterior means (B, latent_dim)."""
         return self.posterior(x)[0]
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         """(n, latent_dim) -> mean images (n, C, H, W)."""
         out: Tensor = self.to_pixels(self.decoder(z))
         return out.float().sigmoid().view(-1, *self.data.shape)

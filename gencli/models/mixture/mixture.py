@@ -15,33 +15,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from gencli.config import Training, option
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.interface import Batch, GenerativeModel, Loss, Stage, Update
+from gencli.models.interface import (
+    NOTHING,
+    Batch,
+    Condition,
+    GenerativeModel,
+    Loss,
+    Stage,
+    Step,
+    Update,
+)
+from gencli.models.mixture.configs import MixtureConfig
 from gencli.random import ImageGenerator
-
-
-@dataclass(frozen=True)
-class Config:
-    """Options of `mixture`."""
-
-    components: int = option(200, "Components.", min=1)
-    kind: Literal["auto", "bernoulli", "gaussian"] = option(
-        "auto", "Of what; auto is Bernoullis for binary data and Gaussians otherwise."
-    )
-    smoothing: float = option(1.0, "Pseudo-images added to every component.", min=0)
-    variance_floor: float = option(1e-3, "Least variance of a pixel, for Gaussians.", min=1e-8)
-    seeds: int = option(10000, "Images among which k-means++ chooses its starts.", min=1)
-
-
-TRAINING = Training(epochs=25, batch_size=500, binarize="dynamic")
 
 
 class Mixture(GenerativeModel):
@@ -49,15 +41,15 @@ class Mixture(GenerativeModel):
 
     bf16: ClassVar[bool] = False
 
+    config: MixtureConfig
     count: Tensor
     total: Tensor
     squares: Tensor
     data_mean: Tensor
     data_variance: Tensor
 
-    def __init__(self, config: Config, data: DataInfo) -> None:
-        super().__init__(data)
-        self.config = config
+    def __init__(self, config: MixtureConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
         self.gaussian = not data.binary if config.kind == "auto" else config.kind == "gaussian"
         if not (self.gaussian or data.binary):
             raise UsageError(
@@ -89,7 +81,7 @@ class Mixture(GenerativeModel):
         constant = (precision * mean.square() + (2 * math.pi * self.variance).log()).sum(1)
         return log_weight - 0.5 * (squares + constant)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Exact log p(x), (B,) nats; a density for Gaussians."""
         return torch.logsumexp(self.joint(x.flatten(1)), 1)
 
@@ -97,7 +89,7 @@ class Mixture(GenerativeModel):
         """p(k|x), (B, n_components): soft labels of images (B, C, H, W)."""
         return torch.softmax(self.joint(x.flatten(1)), 1)
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, step: Step) -> Loss:
         """The E-step on a batch: -log p(x), and statistics gathered in the buffers."""
         x = batch.images.flatten(1)
         joint = self.joint(x)
@@ -165,7 +157,9 @@ class Mixture(GenerativeModel):
         """One stage, which begins with k-means++."""
         return (Stage("train", self.updates(), start=self.start),)
 
-    def sample(self, n: int, *, generator: ImageGenerator, labels: Tensor | None = None) -> Tensor:
+    def sample(
+        self, n: int, *, generator: ImageGenerator, condition: Condition = NOTHING
+    ) -> Tensor:
         """Draw a component for each image, then its pixels."""
         uniform = generator.uniform(1 + self.data.n_pixels)
         edges = self.log_weight.double().softmax(0).cumsum(0)[:-1]

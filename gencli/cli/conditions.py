@@ -1,0 +1,129 @@
+"""What a model is told, on the command line: the one place there that knows the kinds."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gencli.cli import console
+from gencli.errors import DataError, UsageError
+from gencli.kinds import ConditionKind
+
+if TYPE_CHECKING:
+    from gencli.data.conditions import Condition
+    from gencli.loaded import LoadedModel
+
+_MOST_PROMPTS = 100_000
+
+_OPTIONS: dict[ConditionKind, dict[str, Any]] = {
+    "labels": {
+        "label": Annotated[
+            int | None, typer.Option(help="Class to draw; every class in turn by default.", min=0)
+        ]
+    },
+    "text": {
+        "prompt": Annotated[
+            list[str] | None,
+            typer.Option(help="Caption to draw; again and again for several, in turn."),
+        ],
+        "prompts": Annotated[
+            str | None, typer.Option(help="A file with a caption in each line.", metavar="FILE")
+        ],
+    },
+    "source": {
+        "source": Annotated[
+            str | None,
+            typer.Option(
+                help="Image to start from: a file, or test:0..7 of the data set.",
+                metavar="IMAGES",
+            ),
+        ]
+    },
+}
+
+
+def parameters(kinds: Sequence[ConditionKind], panel: str) -> list[inspect.Parameter]:
+    """The options by which a model is told conditions of some kinds."""
+    found = []
+    for kind in kinds:
+        for name, annotation in _OPTIONS[kind].items():
+            info = annotation.__metadata__[0]
+            info.rich_help_panel = panel
+            found.append(
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+                )
+            )
+    return found
+
+
+def read(own: Mapping[str, Any], model: LoadedModel, n: int) -> Condition | None:
+    """The condition for `n` images that a command's own options ask for; None for nothing.
+
+    Raises:
+        UsageError: If there is no such class, or an option's value does not fit.
+        DataError: If a file cannot be read.
+    """
+    given = {name: own.get(name) for options in _OPTIONS.values() for name in options}
+    if not any(given.values()) and given["label"] is None:
+        return None
+    import torch
+
+    from gencli.data.conditions import in_turn
+
+    wanted = in_turn(model.data, model.model.conditions, n)
+    if given["label"] is not None:
+        wanted = _replaced(wanted, labels=torch.full((n,), given["label"]))
+    if given["prompt"] or given["prompts"]:
+        lines = [*(given["prompt"] or ()), *_lines(given["prompts"])]
+        wanted = _replaced(wanted, text=_tokens(lines, model)[torch.arange(n) % len(lines)])
+    if given["source"]:
+        images = _source(given["source"], model)
+        wanted = _replaced(wanted, source=images[torch.arange(n) % len(images)])
+    return wanted
+
+
+def _replaced(condition: Condition, **changes: Any) -> Condition:
+    import dataclasses
+
+    return dataclasses.replace(condition, **changes)
+
+
+def _lines(path: str | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        with Path(path).expanduser().open(encoding="utf-8") as file:
+            lines = [line.strip() for _, line in zip(range(_MOST_PROMPTS), file, strict=False)]
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", "Give a text file.") from None
+    if not lines:
+        raise UsageError(f"{path} has no lines.", "Write a caption in each.")
+    return lines
+
+
+def _tokens(lines: Sequence[str], model: LoadedModel) -> Any:
+    """Captions as tokens; words that the model never met are named."""
+    import torch
+
+    from gencli.data import captions
+
+    info = model.data
+    unknown = captions.unknown_words(lines, info.vocabulary)
+    if unknown:
+        console.message(f"words that {model.run.model} never met: {', '.join(unknown[:20])}")
+    return torch.from_numpy(captions.tokens(lines, info.vocabulary, info.caption_length))
+
+
+def _source(reference: str, model: LoadedModel) -> Any:
+    """Source images: those of the data set are derived as in training, files are taken as are."""
+    from gencli.cli.images import read_images, read_source
+    from gencli.data.source_images import derive
+
+    if Path(reference).expanduser().is_file():
+        return read_source(reference, model.data)
+    return derive(read_images(reference, model), model.data.source)

@@ -1,0 +1,124 @@
+"""What a model is told beside an image: its class, its caption, another image.
+
+Here, in the models and in one place of the command line the kinds have names; everything between
+passes a `Condition` on as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.kinds import ConditionKind
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Conditions of B images, each kind None where there is none.
+
+    Attributes:
+        labels: Classes (B,), int64.
+        text: Captions as tokens (B, L), int64; 0 is nothing, 1 an unknown word.
+        source: Images (B, C', H', W') in [0, 1].
+    """
+
+    labels: Tensor | None = None
+    text: Tensor | None = None
+    source: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Condition:
+        """The condition with every tensor that is there changed."""
+        labels, text, source = (
+            None if t is None else change(t) for t in (self.labels, self.text, self.source)
+        )
+        return Condition(labels, text, source)
+
+    def rows(self, which: Tensor | slice) -> Condition:
+        """The conditions of some of the images."""
+        return self.map(lambda t: t[which])
+
+    def to(self, device: torch.device | str) -> Condition:
+        """The same on a device."""
+        return self.map(lambda t: t.to(device))
+
+    def only(self, kinds: Collection[ConditionKind]) -> Condition:
+        """The same without other kinds than these."""
+        return Condition(
+            self.labels if "labels" in kinds else None,
+            self.text if "text" in kinds else None,
+            self.source if "source" in kinds else None,
+        )
+
+
+NOTHING = Condition()
+"""No condition at all."""
+
+
+class Batch(NamedTuple):
+    """Images (B, C, H, W), float in [0, 1] (0 or 1 when binarised), and what is known of them."""
+
+    images: Tensor
+    condition: Condition = NOTHING
+
+
+def in_turn(
+    info: DataInfo, kinds: Collection[ConditionKind], n: int, known: Condition = NOTHING
+) -> Condition:
+    """Conditions for `n` images that nothing particular is asked of.
+
+    With `known` images (of a test split, say) theirs are taken, over and over where they are few.
+    Classes alone are taken in turn, so that each comes equally often. Captions are empty and a
+    source image is grey where nothing is known.
+
+    Args:
+        info: What the data are.
+        kinds: What the model takes.
+        n: How many.
+        known: Conditions of images of the data, any number of rows.
+    """
+    known = known.only(kinds)
+    if "text" in kinds or "source" in kinds:
+        there = next((t for t in (known.text, known.source) if t is not None), None)
+        if there is not None and len(there):
+            return known.rows(torch.arange(n, device=there.device) % len(there))
+    return Condition(
+        torch.arange(n) % max(info.n_classes, 1),
+        torch.zeros(n, max(info.caption_length, 1), dtype=torch.int64),
+        torch.full((n, *info.source_shape), 0.5),
+    ).only(kinds)
+
+
+def checked(condition: Condition, info: DataInfo, kinds: Collection[ConditionKind], n: int) -> None:
+    """See that a condition is one for `n` images that a model can be told.
+
+    Raises:
+        UsageError: If it has kinds that the model does not take or lacks some that it does, or
+            shapes, classes or tokens that there are not.
+    """
+    given = {"labels": condition.labels, "text": condition.text, "source": condition.source}
+    for kind, tensor in given.items():
+        if tensor is not None and kind not in kinds:
+            raise UsageError(f"This model takes no {kind}.", "Leave it out, or take another model.")
+        if tensor is None and kind in kinds:
+            raise UsageError(f"This model needs {kind}.", "Give it with the condition.")
+        if tensor is not None and len(tensor) != n:
+            raise UsageError(f"{len(tensor)} {kind} do not fit {n} images.", "Give one for each.")
+    labels, source = condition.labels, condition.source
+    if (
+        labels is not None
+        and n
+        and not 0 <= int(labels.min()) <= int(labels.max()) < info.n_classes
+    ):
+        last = info.n_classes - 1
+        raise UsageError("There is no such class.", f"The classes are numbered 0 to {last}.")
+    if source is not None and source.shape[1:] != info.source_shape:
+        raise UsageError(
+            f"A source image of shape {tuple(source.shape[1:])} does not fit.",
+            f"This model takes {info.source_shape}.",
+        )

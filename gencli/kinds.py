@@ -1,0 +1,14 @@
+"""Closed lists of names that several rooms share. No torch here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Binarization = Literal["none", "static", "dynamic", "threshold"]
+"""How grey values become zeros and ones."""
+
+ConditionKind = Literal["labels", "text", "source"]
+"""What a model may be told beside an image: its class, its caption, another image."""
+
+SourceKind = Literal["none", "edges", "grey", "half", "small", "mask"]
+"""How a source image is derived from an image: `gencli.data.source_images` says what each is."""

@@ -1,0 +1,134 @@
+"""Options of adversarial models, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from gencli.config import Config, Options, Training, option
+from gencli.kinds import ConditionKind
+from gencli.models.latent.configs import LatentSampling
+
+Network = Literal["conv", "mlp"]
+
+_TRAINING = Training(epochs=12, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
+
+
+@dataclass(frozen=True)
+class AdversarialConfig(Config):
+    """What all adversarial models can be told."""
+
+    training: ClassVar[Training] = _TRAINING
+    Sampling: ClassVar[type[Options]] = LatentSampling
+
+    latent_dim: int = option(64, "Dimensions of the latent space.", min=1)
+    d_steps: int = option(1, "Updates of D for each update of G.", min=1)
+    spectral_norm: bool = option(False, "Give D's layers unit spectral norm.")
+
+
+@dataclass(frozen=True)
+class GANConfig(AdversarialConfig):
+    """Options of `gan`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999
+    )
+
+    width: int = option(
+        128, "Units of G's first hidden layer, doubled in each of the next two.", min=1
+    )
+    d_width: int = option(
+        128, "Units of D's last hidden layer, doubled in each of the two before.", min=1
+    )
+    d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
+    label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
+    dropout: float = option(0.0, "Dropout in D.", min=0, max=0.9)
+    r1: float = option(0.2, "Weight of the penalty on D's gradient at real images.", min=0)
+
+
+@dataclass(frozen=True)
+class DCGANConfig(AdversarialConfig):
+    """Options of `dcgan`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=12, batch_size=64, lr=1e-3, lr_schedule="cosine", ema_decay=0.999
+    )
+
+    width: int = option(
+        64, "Channels of G's smallest map, halved whenever the sides double.", min=4
+    )
+    d_width: int = option(
+        32, "Channels of D's largest map, doubled whenever the sides halve.", min=4
+    )
+    hidden: int = option(
+        512, "Units of the dense layers of a convolutional network; 0 for none.", min=0
+    )
+    n_hidden: int = option(2, "How many of these G has; D has one.", min=1)
+    batch_norm: bool = option(True, "Batch normalisation in D.")
+    kernel: int = option(4, "Side of the convolutions' kernels.", min=4, max=5)
+    d_lr_scale: float = option(0.3, "D's learning rate relative to G's.", min=0)
+    label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
+    dropout: float = option(0.0, "Dropout in D.", min=0, max=0.9)
+    augment: int = option(0, "Largest random shift, in pixels, of the images that D sees.", min=0)
+    r1: float = option(0.0, "Weight of the penalty on D's gradient at real images.", min=0)
+
+
+@dataclass(frozen=True)
+class NetworksConfig(AdversarialConfig):
+    """What adversarial models with a choice of networks can be told."""
+
+    network: Network = option("conv", "Convolutional or multilayer networks.")
+    width: int = option(
+        64, "Channels of G's smallest map (conv) or units of its first layer (mlp).", min=4
+    )
+    d_width: int = option(
+        32, "Channels of D's largest map (conv) or units of its last layer (mlp).", min=4
+    )
+    hidden: int | None = option(
+        None, "conv: units of the dense layers, 512 unless given; 0 for none.", min=0
+    )
+
+
+@dataclass(frozen=True)
+class WGANConfig(NetworksConfig):
+    """Options of `wgan`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999
+    )
+
+    d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
+    spectral_norm: bool = option(False, "Unit spectral norm of the critic's layers, not clipping.")
+    batch_norm: bool = option(False, "conv: batch normalisation in the critic.")
+    clip: float = option(0.01, "The critic's weights stay within this of 0.", min=1e-6)
+
+
+@dataclass(frozen=True)
+class WGANGPConfig(NetworksConfig):
+    """Options of `wgan-gp`."""
+
+    d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
+    penalty: float = option(10.0, "Weight lambda of the gradient penalty.", min=0)
+
+
+@dataclass(frozen=True)
+class LSGANConfig(NetworksConfig):
+    """Options of `lsgan`."""
+
+    batch_norm: bool = option(False, "conv: batch normalisation in D.")
+    d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
+    r1: float = option(20.0, "Weight of the penalty on D's gradient at real images.", min=0)
+
+
+@dataclass(frozen=True)
+class CGANConfig(NetworksConfig):
+    """Options of `cgan`."""
+
+    batch_norm: bool = option(False, "conv: batch normalisation in D.")
+    label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
+    d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
+    r1: float = option(2.0, "Weight of the penalty on D's gradient at real images.", min=0)
+
+    def conditions(self) -> tuple[ConditionKind, ...]:
+        """The class of each image."""
+        return ("labels",)

@@ -1,0 +1,62 @@
+"""Options of Boltzmann machines and deep belief networks, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from gencli.config import Config, Options, Training, option
+
+
+@dataclass(frozen=True)
+class GibbsSampling(Options):
+    """Sampling options of models that run a Gibbs chain for each image."""
+
+    steps: int = option(1000, "Rounds of Gibbs sampling before an image is read off.", min=1)
+
+
+@dataclass(frozen=True)
+class Annealing(Options):
+    """How log Z is estimated, by annealed importance sampling."""
+
+    chains: int = option(100, "Chains of annealed importance sampling.", min=2)
+    temperatures: int = option(10_000, "Its intermediate temperatures.", min=2)
+
+
+@dataclass(frozen=True)
+class LayerConfig(Config):
+    """What can be told of every restricted Boltzmann machine, alone or in a stack."""
+
+    training: ClassVar[Training] = Training(
+        epochs=20, batch_size=100, lr=0.3, lr_schedule="cosine", ema_decay=0.999,
+        binarize="dynamic",
+    )  # fmt: skip
+    Sampling: ClassVar[type[Options]] = GibbsSampling
+    Measuring: ClassVar[type[Options]] = Annealing
+
+    visible: Literal["auto", "binary", "gaussian"] = option(
+        "auto", "Visible units; auto is binary for binary data and Gaussian otherwise."
+    )
+    k: int = option(1, "Gibbs steps of the negative phase (CD-k, PCD-k).", min=1)
+    persistent: bool = option(True, "Let the chains go on from step to step (PCD).")
+    chains: int = option(100, "Persistent chains.", min=1)
+    centered: bool = option(True, "Centre the units (without: the textbook's update).")
+    optimizer: Literal["sgd", "adam"] = option("sgd", "SGD with momentum, or Adam.")
+    momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
+    weight_decay: float = option(0.0, "Weight of |W|^2 / 2 in each layer's loss.", min=0)
+
+
+@dataclass(frozen=True)
+class RBMConfig(LayerConfig):
+    """Options of `rbm`."""
+
+    hidden: int = option(500, "Hidden units.", min=1)
+    sparsity: float = option(0.0, "Weight of the sparsity penalty.", min=0)
+    sparsity_target: float = option(0.1, "Mean activity that it pulls to.", min=0, max=1)
+
+
+@dataclass(frozen=True)
+class DBNConfig(LayerConfig):
+    """Options of `dbn`."""
+
+    hidden: tuple[int, ...] = option((500, 1000), "Hidden units of the layers, upwards.", min=1)

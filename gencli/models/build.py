@@ -1,0 +1,57 @@
+"""A model from what run.json records, and the check that the data have what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gencli import registry
+from gencli.config import Config
+from gencli.data.spec import DataInfo
+from gencli.errors import RunError, UsageError
+from gencli.models.interface import GenerativeModel
+
+_CURES = {
+    "labels": "Put the images into one folder per class, or train an unconditional model.",
+    "text": "Use data with captions, such as --data glyphs.",
+    "source": "Derive source images from the images, such as --source edges.",
+}
+_NAMES = {"labels": "classes", "text": "captions", "source": "source images"}
+
+
+def build_model(model: str, config: Mapping[str, Any], info: Mapping[str, Any]) -> GenerativeModel:
+    """A model with fresh weights from what run.json records.
+
+    Args:
+        model: Its name.
+        config: Values of its options.
+        info: Fields of a `DataInfo`.
+
+    Raises:
+        RunError: If the record does not fit this version of the model.
+        UsageError: If the data lack what the model is told.
+    """
+    try:
+        spec = registry.find(model)
+        options = spec.options().parsed(config)
+        lists = {name: tuple(info.get(name, ())) for name in ("classes", "vocabulary")}
+        data = DataInfo(**{**info, **lists})
+    except (KeyError, TypeError, UsageError) as error:
+        raise RunError(
+            f"This run's {model} does not fit this version of gencli: {error}.", "Train again."
+        ) from None
+    return make(spec, options, data)
+
+
+def make(spec: registry.ModelSpec, options: Config, data: DataInfo) -> GenerativeModel:
+    """A model with fresh weights.
+
+    Raises:
+        UsageError: If the data lack what the model is told, or an option does not fit them.
+    """
+    for kind in options.conditions():
+        if not data.has(kind):
+            raise UsageError(
+                f"{spec.name} needs {_NAMES[kind]}, and these data have none.", _CURES[kind]
+            )
+    return spec.load()(options, data)

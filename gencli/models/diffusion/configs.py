@@ -1,0 +1,87 @@
+"""Options of diffusion models, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from gencli.config import Config, Options, Training, option
+from gencli.kinds import ConditionKind
+
+_STEPS = "Evaluations of the U-Net for each image: 20 unless given, at most --timesteps."
+
+
+@dataclass(frozen=True)
+class DiffusionSampling(Options):
+    """Sampling options of diffusion models that know no classes."""
+
+    sampler: Literal["ddpm", "ddim", "dpm++", "sde-dpm++"] = option(
+        "sde-dpm++",
+        "ddpm is ancestral, ddim deterministic, dpm++ too and of second order; sde- adds noise.",
+    )
+    steps: int | None = option(None, _STEPS, min=1)
+
+
+@dataclass(frozen=True)
+class GuidedSampling(DiffusionSampling):
+    """Sampling options of conditional diffusion models."""
+
+    guidance: float = option(
+        1.0, "--conditional: 0 ignores the class, 1 is the plain model, more insists."
+    )
+
+
+@dataclass(frozen=True)
+class DeterministicSampling(Options):
+    """Options of decoding: the noise says all, so the sampler adds none."""
+
+    sampler: Literal["ddim", "dpm++"] = option("dpm++", "Of first or of second order.")
+    steps: int | None = option(None, _STEPS, min=1)
+    guidance: float = option(
+        1.0, "--conditional: 0 ignores the class, 1 is the plain model, more insists."
+    )
+
+
+@dataclass(frozen=True)
+class BoundTerms(Options):
+    """How the variational bound is measured."""
+
+    terms: int = option(
+        10, "Terms of the bound drawn for each image; from T - 1 on, none is left out.", min=1
+    )
+
+
+@dataclass(frozen=True)
+class DDPMConfig(Config):
+    """Options of `ddpm`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=6, batch_size=16, lr=3e-3, lr_schedule="cosine", warmup=200, ema_decay=0.999
+    )
+    Sampling: ClassVar[type[Options]] = GuidedSampling
+    Decoding: ClassVar[type[Options]] = DeterministicSampling
+    Measuring: ClassVar[type[Options]] = BoundTerms
+
+    width: int = option(16, "Channels of the U-Net at its highest resolution.", min=8)
+    multipliers: tuple[int, ...] = option(
+        (1, 3, 6), "Channels of each resolution, in widths.", min=1
+    )
+    blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
+    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
+    dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
+    timesteps: int = option(1000, "Noise levels T.", min=2)
+    schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
+    prediction: Literal["epsilon", "v"] = option("v", "What the U-Net tells: the noise, or v.")
+    perturbation: float = option(
+        0.1, "Input perturbation: further noise on x_t in training, over its own.", min=0
+    )
+    conditional: bool = option(False, "Learn the classes, for --label and --guidance.")
+    label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
+
+    def conditions(self) -> tuple[ConditionKind, ...]:
+        """The class of each image, if asked for."""
+        return ("labels",) if self.conditional else ()
+
+    def sampling(self) -> type[Options]:
+        """Guidance only where there are classes to be guided to."""
+        return GuidedSampling if self.conditional else DiffusionSampling

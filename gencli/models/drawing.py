@@ -1,0 +1,71 @@
+"""The one loop that draws images, and the one way into evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gencli.data.conditions import NOTHING, Condition
+from gencli.models.abilities import abilities_of
+from gencli.models.interface import GenerativeModel
+from gencli.random import ImageGenerator
+
+OnStep = Callable[[int, int, Tensor], None]
+"""Called after each step of a sampler with its number, how many there are, and the images."""
+
+SAMPLE_BATCH = 250
+"""Images per forward pass unless told otherwise."""
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients for a while; every module gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def draw(
+    model: GenerativeModel,
+    n: int,
+    *,
+    seed: int,
+    condition: Condition = NOTHING,
+    batch_size: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    on_step: OnStep | None = None,
+) -> Iterator[Tensor]:
+    """Draw `n` images, batch by batch, float32 (B, C, H, W) in [0, 1] on the CPU.
+
+    Image i depends on the model, the seed, its condition and i alone.
+
+    Args:
+        model: In evaluation mode.
+        n: How many.
+        seed: Of the whole draw.
+        condition: Of the `n` images, of the kinds that the model takes.
+        batch_size: Images per forward pass.
+        options: The model's own, such as `temperature`.
+        on_step: For samplers that go in steps.
+    """
+    given = dict(options or {})
+    if on_step is not None and abilities_of(model).steps:
+        given["on_step"] = on_step
+    size = batch_size or SAMPLE_BATCH
+    condition = condition.to(model.device)
+    for first in range(0, n, size):
+        rows = range(first, min(first + size, n))
+        generator = ImageGenerator(seed, rows, model.device)
+        asked = condition.rows(slice(first, rows.stop))
+        with torch.no_grad():
+            images = model.sample(len(rows), generator=generator, condition=asked, **given)
+        yield images.float().cpu()
