@@ -179,7 +179,8 @@ def _normalised(metric: Metric, log_z: LogPartition) -> Metric:
     error = metric.standard_error
     if error is not None:
         error = math.hypot(error, log_z.standard_error)
-    return replace(metric, value=metric.value + log_z.value, standard_error=error)
+    value = metric.value + log_z.value
+    return replace(metric, value=value, standard_error=error, doubt=log_z.doubt)
 
 
 def _in_bits(nll: Metric, info: DataInfo) -> Metric:

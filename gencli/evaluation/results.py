@@ -47,6 +47,7 @@ class Metric:
             quantity is at most `value`; `estimate` where it was found by sampling.
         standard_error: Of `value`, in the same unit; None where it is not known.
         n: How many images it was measured on.
+        doubt: Why `standard_error` is not to be trusted, in a line; None where nothing says so.
     """
 
     value: float
@@ -54,6 +55,7 @@ class Metric:
     kind: Kind
     standard_error: float | None
     n: int
+    doubt: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The figure as a JSON object."""

@@ -21,10 +21,14 @@ from gencli.random import ImageGenerator
 
 
 class LogPartition(NamedTuple):
-    """An estimate of log Z and its standard error, in nats."""
+    """An estimate of log Z and its standard error, in nats.
+
+    `doubt` says in a line why the standard error is not to be trusted, where it is not.
+    """
 
     value: float
     standard_error: float
+    doubt: str | None = None
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gencli.data.load import Split, load
+from gencli.data.options import DataOptions
 from gencli.data.order import hold_out
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError
@@ -200,7 +201,7 @@ def test_named_sets_bring_their_judges(
 ) -> None:
     monkeypatch.setenv("GENCLI_MIRROR", str(real_data))
     monkeypatch.setattr(module, "train_network", None)
-    data = load(name)
+    data = load(DataOptions(name))
     judge = judge_for(data)
     assert judge.name == name
     assert (PACKAGED / f"{name}.safetensors").stat().st_size < 1 << 20
@@ -212,4 +213,4 @@ def test_named_sets_bring_their_judges(
 def test_reads_mnist(real_data: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PACKAGED", home)
     monkeypatch.setenv("GENCLI_MIRROR", str(real_data))
-    assert judge_for(load("mnist")).facts.accuracy >= 0.992
+    assert judge_for(load(DataOptions("mnist"))).facts.accuracy >= 0.992

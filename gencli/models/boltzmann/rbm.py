@@ -123,7 +123,8 @@ class RBM(GenerativeModel):
 
     def log_partition(self, *, chains: int = 64, temperatures: int = 500) -> LogPartition:
         """Log Z in nats, by annealed importance sampling."""
-        return LogPartition(*self.units.log_partition(chains, temperatures))
+        found = self.units.log_partition(chains, temperatures)
+        return LogPartition(found.value, found.standard_error, found.doubt)
 
     def filters(self) -> Tensor:
         """Weights of the hidden units, (n_hidden, C, H, W)."""

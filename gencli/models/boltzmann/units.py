@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.models.boltzmann.ais import ais
+from gencli.models.boltzmann.ais import Annealed, ais
 from gencli.models.boltzmann.gibbs import bernoulli, gibbs, uniform_like
 from gencli.models.softplus import sum_softplus
 
@@ -179,8 +180,8 @@ class Harmonium(nn.Module):
         )
 
     @torch.no_grad()
-    def log_partition(self, n_chains: int, n_temperatures: int) -> tuple[float, float]:
-        """(log Z, standard error) in nats, by annealing from the base rates.
+    def log_partition(self, n_chains: int, n_temperatures: int) -> Annealed:
+        """Log Z in nats, by annealing from the base rates.
 
         The path is that of Salakhutdinov and Murray 2008, with the energy at beta
 
@@ -210,6 +211,6 @@ class Harmonium(nn.Module):
             return self.draw_visible(h, uniform(self.n_visible), beta)
 
         v = self.draw_visible(rest, uniform(self.n_visible), beta=0.0)
-        log_ratio, standard_error = ais(v, log_f, transition, n_temperatures)
+        ratio = ais(v, log_f, transition, n_temperatures)
         log_z_base = float(self._log_z_visible(self.base)) + self.n_hidden * math.log(2)
-        return log_z_base + log_ratio, standard_error
+        return replace(ratio, value=log_z_base + ratio.value)
