@@ -173,6 +173,12 @@ class GenerativeModel(nn.Module):
     bf16: ClassVar[bool] = True
     """Whether `loss` may run under bf16 autocast."""
 
+    bf16_sampling: ClassVar[bool] = False
+    """Whether `sample` may: its images must be as good, and not depend on the batch."""
+
+    cpu_sample_batch: ClassVar[int] = 250
+    """Images per forward pass of `sample` that are fastest on a CPU."""
+
     channels_last: ClassVar[bool] = False
     """Whether convolutions are faster here with the channels innermost in memory."""
 

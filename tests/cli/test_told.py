@@ -47,7 +47,7 @@ def test_after_a_training(told: list[str]):
     "command",
     [
         ["sample", "vae", "--n", "2"],
-        ["interpolate", "vae", "--rows", "1", "--steps", "2"],
+        ["interpolate", "vae", "--rows", "1", "--points", "2"],
         ["evaluate", "vae", "--metrics", "reconstruction"],
         ["export", "vae", "--format", "weights"],
     ],

@@ -16,6 +16,8 @@ arXiv:2301.11706). Images drawn are stretched by 1%, so that a blank background 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -54,6 +56,9 @@ STEPS = 20
 
 class DDPM(GenerativeModel):
     """A U-Net that denoises, run backwards from noise."""
+
+    bf16_sampling: ClassVar[bool] = True
+    cpu_sample_batch: ClassVar[int] = 64  # what a layer gives stays in the caches
 
     config: DDPMConfig
     alpha: Tensor
