@@ -58,5 +58,8 @@ class Metric:
     doubt: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The figure as a JSON object."""
-        return asdict(self)
+        """The figure as a JSON object; `doubt` is there where there is one."""
+        document = asdict(self)
+        if self.doubt is None:
+            del document["doubt"]
+        return document

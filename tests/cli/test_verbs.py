@@ -141,7 +141,7 @@ def test_evaluate_json(gencli: Gencli, trained: Path):
     metrics = document["metrics"]
     assert set(metrics) == {"nll_bound", "nll_estimate", "reconstruction"}
     for metric in metrics.values():
-        assert set(metric) == {"value", "unit", "kind", "standard_error", "n", "doubt"}
+        assert set(metric) == {"value", "unit", "kind", "standard_error", "n"}
     assert metrics["nll_bound"]["kind"] == "bound"
     assert metrics["nll_estimate"]["kind"] == "estimate"
     assert metrics["nll_estimate"]["value"] < metrics["nll_bound"]["value"] + 1
