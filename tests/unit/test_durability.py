@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -562,6 +563,7 @@ def test_an_interrupt_waits_for_the_end_of_an_import(
     )
     monkeypatch.syspath_prepend(tmp_path)
     found = []
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background: ignored
 
     def work() -> None:
         import slow_to_import
@@ -569,6 +571,9 @@ def test_an_interrupt_waits_for_the_end_of_an_import(
         found.append(slow_to_import.whole)
         time.sleep(5)
 
-    with sparing_imports(), pytest.raises(KeyboardInterrupt):
-        work()
+    try:
+        with sparing_imports(), pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        signal.signal(signal.SIGINT, kept)
     assert found == [True]

@@ -369,5 +369,4 @@ def test_requests_that_do_not_fit(judged: tuple[ImageData, Judge]) -> None:
 def test_metric_as_json() -> None:
     assert Metric(1.5, "nats per image", "bound", None, 3).to_json() == {
         "value": 1.5, "unit": "nats per image", "kind": "bound", "standard_error": None, "n": 3,
-        "doubt": None,
     }  # fmt: skip
