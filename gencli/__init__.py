@@ -1,25 +1,37 @@
 """gencli: deep generative models of images, under one set of verbs.
 
-In Python, `gencli.load("vae")` gives the model of a run ready to sample, encode and decode:
+In Python:
 
-    model = gencli.load("vae")
-    images = model.sample(64, seed=1)   # (64, C, H, W) in [0, 1]
+    model = gencli.train("vae", epochs=5)   # or gencli.load("vae"), of an earlier run
+    images = model.sample(64, seed=1)       # (64, C, H, W) in [0, 1]
+    model.evaluate(metrics=["nll_bound"])
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gencli.api import evaluate, list_runs, train
+    from gencli.data.conditions import Condition
     from gencli.loaded import LoadedModel, load
 
 __version__ = "0.1.0"
-__all__ = ["LoadedModel", "load"]
+__all__ = ["Condition", "LoadedModel", "evaluate", "list_runs", "load", "train"]
+
+_HOMES = {
+    **dict.fromkeys(("evaluate", "list_runs", "train"), "gencli.api"),
+    **dict.fromkeys(("LoadedModel", "load"), "gencli.loaded"),
+    "Condition": "gencli.data.conditions",
+}
 
 
 def __getattr__(name: str) -> Any:  # torch is imported only when something needs it
-    if name in __all__:
-        import gencli.loaded
-
-        return getattr(gencli.loaded, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'gencli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -115,6 +115,24 @@ def fields_of(config: type) -> list[Field]:
             f.metadata.get("max"),
         )
         for f in dataclasses.fields(config)
+    ]
+
+
+def parse_groups(
+    groups: Sequence[type[Options]], values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Values by the set of options that each belongs to, converted and checked.
+
+    Raises:
+        UsageError: If no set has an option of that name, or a value does not fit.
+    """
+    fields = [{f.name: f for f in fields_of(group)} for group in groups]
+    for name in values:
+        if not any(name in known for known in fields):
+            raise UsageError(f"There is no option {name}.", "`--help` shows the options there are.")
+    return [
+        {name: parse_value(known[name], value) for name, value in values.items() if name in known}
+        for known in fields
     ]
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,14 +14,18 @@ from gencli import registry, runs
 from gencli.data.conditions import Condition, checked, in_turn
 from gencli.data.spec import DataInfo
 from gencli.device import choose_device
-from gencli.errors import UsageError
+from gencli.errors import DataError, UsageError
 from gencli.models.abilities import Abilities, HasEncoder, HasLatent, HasLogProb, abilities_of
 from gencli.models.build import build_model
 from gencli.models.drawing import OnStep, draw
 from gencli.models.interface import GenerativeModel
+from gencli.models.latent.paths import path
 from gencli.random import ImageGenerator
 from gencli.runs import Run
 from gencli.training.checkpoint import load_model
+
+if TYPE_CHECKING:
+    from gencli.evaluation.results import Metric
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,6 +168,55 @@ class LoadedModel:
             )
         told = self.told(len(images), condition).to(self.model.device)
         return self.model.log_prob(images.to(self.model.device), told).cpu()
+
+    def interpolate(
+        self, points: int = 10, *, seed: int = 0, condition: Condition | None = None, **options: Any
+    ) -> Tensor:
+        """Images (points, C, H, W) along the path between two latents of a seed.
+
+        Args:
+            points: On the path, its ends included; at least 2.
+            seed: Of the two latents.
+            condition: Of all `points` images.
+            **options: The model's own options of decoding.
+
+        Raises:
+            UsageError: If the model has no latent space.
+        """
+        z = self.sample_latent(2, seed=seed)
+        if condition is None:  # the same for the whole way
+            condition = self.told(1).rows(torch.zeros(points, dtype=torch.int64))
+        return self.decode(path(z[:1], z[1:], points)[0], condition, **options)
+
+    def evaluate(
+        self,
+        *,
+        split: Literal["test", "val"] = "test",
+        metrics: Collection[str] | None = None,
+        **options: Any,
+    ) -> dict[str, Metric]:
+        """Measure the model on the data that it was trained on.
+
+        Args:
+            split: Report on `test`, select on `val`.
+            metrics: Only these; None means all that the model can have.
+            **options: Of `gencli.evaluation.evaluate.evaluate`: `n`, `k`, `n_samples`, `seed`,
+                `batch_size`, and `own` and `sampling` for the model's own.
+
+        Raises:
+            DataError: If the data cannot be had, or have changed since the training.
+        """
+        from gencli.data.load import load as load_images
+        from gencli.evaluation.evaluate import evaluate
+        from gencli.training.session import recorded
+
+        data = load_images(recorded(self.run)[1])
+        if data.fingerprint != self.run.record["data"]["fingerprint"]:
+            raise DataError(
+                f"{data.name} is not what {self.run.name} was trained on any more.",
+                "Put the files back as they were, or train again.",
+            )
+        return evaluate(self.model, data, split=split, metrics=metrics, **options)
 
     def __repr__(self) -> str:
         """Such as `<vae vae-glyphs-0001, step 1720, ema weights, on cpu>`."""

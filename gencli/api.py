@@ -1,0 +1,64 @@
+"""What the commands do, for notebooks and scripts: `gencli.train`, `evaluate` and `list_runs`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gencli import registry, runs
+from gencli.config import Options, parse_groups
+from gencli.data.options import DataOptions
+from gencli.runs import Run
+from gencli.training.settings import Settings
+
+if TYPE_CHECKING:
+    from gencli.evaluation.results import Metric
+    from gencli.loaded import LoadedModel
+
+
+def train(model: str, *, name: str | None = None, **options: Any) -> LoadedModel:
+    """Train a model and give it, ready to sample.
+
+        gencli.train("vae", data="mnist", epochs=5, latent_dim=2)
+
+    Args:
+        model: Its name, as in `gencli list models`.
+        name: Of the run; None makes one up.
+        **options: Those of `gencli train MODEL`, with underscores: the model's own, the data's and
+            the training's.
+
+    Raises:
+        UsageError: If there is no such model or option, or a value does not fit.
+        GencliError: As the command fails.
+    """
+    from gencli.loaded import load
+    from gencli.training import session
+    from gencli.training.reporter import Silent
+
+    spec = registry.find(model)
+    groups: tuple[type[Options], ...] = (spec.options(), DataOptions, Settings)
+    own, about_data, settings = parse_groups(groups, options)
+    run, _, _ = session.start(
+        spec.name, own, DataOptions(**about_data), settings, name=name, reporter=Silent()
+    )
+    return load(str(run.path), device=settings.get("device", "auto"))
+
+
+def evaluate(run: str, *, checkpoint: str = "last", **options: Any) -> dict[str, Metric]:
+    """Measure a run's model on its data.
+
+    Args:
+        run: A run's directory or name, or a model's name for its newest run.
+        checkpoint: `last`, `best` (on validation), or a step's number.
+        **options: As for `LoadedModel.evaluate`.
+
+    Raises:
+        GencliError: As the command fails.
+    """
+    from gencli.loaded import load
+
+    return load(run, checkpoint=checkpoint).evaluate(**options)
+
+
+def list_runs() -> list[Run]:
+    """The runs there are, newest first."""
+    return runs.all_runs()
