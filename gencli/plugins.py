@@ -9,13 +9,11 @@ import re
 import warnings
 from collections.abc import Collection, Iterator
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gencli.config import Config
 from gencli.errors import GencliWarning
-
-if TYPE_CHECKING:
-    from gencli.registry import ModelSpec
+from gencli.model_spec import ModelSpec
 
 GROUP = "gencli.models"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -54,8 +52,6 @@ def fault(spec: Any, taken: Collection[str], families: Collection[str]) -> str |
     Raises:
         Exception: Of any kind, from the module that holds the model's options.
     """
-    from gencli.registry import ModelSpec
-
     if not isinstance(spec, ModelSpec):
         return f"it names a {type(spec).__name__}, not a ModelSpec"
     for field in ("name", "target", "config", "family", "summary", "paper"):

@@ -7,66 +7,15 @@ Third parties add models through the entry-point group `gencli.models`: each ent
 from __future__ import annotations
 
 import difflib
-import importlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from gencli import kin, plugins
-from gencli.config import Config
 from gencli.errors import UsageError
+from gencli.model_spec import FAMILIES, ModelSpec
 
-if TYPE_CHECKING:
-    from gencli.models.interface import GenerativeModel
-
-FAMILIES = ("latent", "adversarial", "autoregressive", "boltzmann", "mixture", "diffusion")
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One row of the table.
-
-    Attributes:
-        name: What the user types.
-        target: The model, `module:Class`.
-        config: Its options, `module:Class`, in a module that imports no torch.
-        family: One of `FAMILIES`.
-        summary: One line for people.
-        paper: The source, with its arXiv id where it has one.
-        abilities: Names from `gencli.models.abilities.PROTOCOLS`.
-        aliases: Other names for it.
-    """
-
-    name: str
-    target: str
-    config: str
-    family: str
-    summary: str
-    paper: str
-    abilities: frozenset[str] = frozenset()
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def module(self) -> str:
-        """The module that holds the model."""
-        return self.target.partition(":")[0]
-
-    def options(self) -> type[Config]:
-        """The model's config class, without importing the model."""
-        loaded: type[Config] = _attribute(self.config)
-        return loaded
-
-    def load(self) -> type[GenerativeModel]:
-        """Import the model's class."""
-        loaded: type[GenerativeModel] = _attribute(self.target)
-        return loaded
-
-
-def _attribute(target: str) -> Any:
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
+__all__ = ["FAMILIES", "MODELS", "ModelSpec", "find", "models", "names", "nearest"]
 
 
 def _spec(
