@@ -109,7 +109,7 @@ def checked(condition: Condition, info: DataInfo, kinds: Collection[ConditionKin
             raise UsageError(f"This model needs {kind}.", "Give it with the condition.")
         if tensor is not None and len(tensor) != n:
             raise UsageError(f"{len(tensor)} {kind} do not fit {n} images.", "Give one for each.")
-    labels, source = condition.labels, condition.source
+    labels, text, source = condition.labels, condition.text, condition.source
     if (
         labels is not None
         and n
@@ -117,6 +117,17 @@ def checked(condition: Condition, info: DataInfo, kinds: Collection[ConditionKin
     ):
         last = info.n_classes - 1
         raise UsageError("There is no such class.", f"The classes are numbered 0 to {last}.")
+    if text is not None:
+        length = max(info.caption_length, 1)
+        if text.shape[1:] != (length,):
+            raise UsageError(
+                f"Captions of {'x'.join(map(str, text.shape[1:]))} tokens do not fit.",
+                f"This model takes {length}; 0 is nothing.",
+            )
+        if n and not 0 <= int(text.min()) <= int(text.max()) < info.n_tokens:
+            raise UsageError(
+                "There is no such token.", f"The tokens are numbered 0 to {info.n_tokens - 1}."
+            )
     if source is not None and source.shape[1:] != info.source_shape:
         raise UsageError(
             f"A source image of shape {tuple(source.shape[1:])} does not fit.",

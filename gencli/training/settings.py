@@ -30,7 +30,7 @@ class Settings(Options):
     ema_decay: float = option(
         0.0, "Decay of the moving average of weights; 0 keeps none.", min=0, max=0.999999
     )
-    clip_norm: float | None = option(None, "Largest norm of a gradient.", min=0)
+    clip_norm: float | None = option(None, "Largest norm of a gradient; 0 is no limit.", min=0)
     seed: int = option(0, "Seed of everything random in training.", min=0)
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
     precision: Literal["auto", "fp32", "bf16"] = option(

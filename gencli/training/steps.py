@@ -99,7 +99,8 @@ class Steps:
         if optimizer is not None and update.optimizer is not None:
             optimizer.zero_grad(set_to_none=True)
             loss.total.backward(inputs=update.parameters)  # type: ignore[no-untyped-call]
-            clip = self.settings.clip_norm or update.clip_norm
+            of_run = self.settings.clip_norm
+            clip = update.clip_norm if of_run is None else of_run
             if clip:
                 torch.nn.utils.clip_grad_norm_(update.parameters, clip)
             for group in optimizer.param_groups:
