@@ -243,6 +243,25 @@ def test_nades_single_pass_has_the_gradients_of_autograd(name: str, data: DataIn
     torch.testing.assert_close(torch.autograd.grad(ours, parameters), expected)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+@pytest.mark.parametrize("data", [BINARY, GREY])
+def test_nades_running_sum_is_its_plain_form(activation: str, data: DataInfo) -> None:
+    torch.manual_seed(0)
+    model = nade.NADE(NADEConfig(hidden=7, activation=activation), data)  # type: ignore[arg-type]
+    torch.nn.init.normal_(model.b)
+    pixels = pixels_of(data, 5).float().permute(0, 2, 3, 1).flatten(1)
+    plain, fast = model.plain_parameters_of(pixels), model.parameters_of(pixels)
+    torch.testing.assert_close(fast, plain)
+    plain = -model.likelihood.log_prob(plain, pixels).sum() / len(pixels)
+    loss = model.loss(Batch(from_raster(pixels, data.shape)), Step()).total
+    torch.testing.assert_close(loss, plain)
+    parameters = tuple(model.parameters())
+    for ours, theirs in zip(
+        *(torch.autograd.grad(x, parameters) for x in (loss, plain)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
 def test_raster_puts_the_channels_of_a_pixel_side_by_side() -> None:
     x = torch.arange(3 * 2 * 2.0).view(1, 3, 2, 2)
     assert to_raster(x)[0, :6].tolist() == [0, 4, 8, 1, 5, 9]

@@ -267,3 +267,24 @@ def test_filters_are_the_columns_of_the_weights() -> None:
     filters = model.filters()
     assert filters.shape == (5, 1, 3, 3)
     assert filters[2, 0, 1, 0] == model.units.weight[3, 2]
+
+
+@pytest.mark.parametrize("data", [BINARY, GREY])
+def test_the_loss_is_the_plain_contrast(data: DataInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = random_rbm(data), []
+    draw = model.units.draw_visible
+
+    def drawn(*args: object, **kwargs: object) -> torch.Tensor:
+        seen.append(draw(*args, **kwargs))
+        return seen[-1]
+
+    monkeypatch.setattr(model.units, "draw_visible", drawn)
+    v = torch.rand(16, 1, 3, 3).round()
+    loss = model.loss(Batch(v), Step()).total
+    plain = model.contrast(v.flatten(1), seen[-1])
+    torch.testing.assert_close(loss, plain)
+    parameters = tuple(p for p in model.parameters())
+    for ours, theirs in zip(
+        *(torch.autograd.grad(x, parameters) for x in (loss, plain)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

@@ -48,8 +48,18 @@ class NADE(AutoregressiveModel):
         self.v = nn.Parameter(torch.randn(n, p, h) * 0.1 * h**-0.5)
         self.b = nn.Parameter(torch.zeros(n, p))
 
+    def plain_parameters_of(self, pixels: Tensor) -> Tensor:
+        """`parameters_of` as the equations above have it, all h_d at once: (B, D) -> (B, D, P)."""
+        before = self.w.new_ones(len(self.w), len(self.w)).tril(-1)  # (D, D): i < d
+        sums = self.c + torch.einsum("di,bi,ih->bdh", before, pixels, self.w)
+        h = sums.sigmoid() if self.config.activation == "sigmoid" else sums.relu()  # (B, D, H)
+        return torch.einsum("dph,bdh->bdp", self.v, h) + self.b
+
     def parameters_of(self, pixels: Tensor) -> Tensor:
-        """Each pixel's distribution given those before it: (B, D) -> (B, D, P)."""
+        """Each pixel's distribution given those before it: (B, D) -> (B, D, P).
+
+        The same with a running sum, a few pixels' h_d in memory at a time.
+        """
         return running_outputs(pixels, self.w, self.c, self.v, self.b, self.config.activation)
 
     def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
@@ -58,7 +68,7 @@ class NADE(AutoregressiveModel):
         return log_prob_sum(self.likelihood, self.parameters_of(pixels), pixels)
 
     def loss(self, batch: Batch, step: Step) -> Loss:
-        """-log p(x)."""
+        """-log p(x), whose gradient is taken pixel by pixel on the way."""
         total = running_log_prob_sum(
             to_raster(batch.images), self.w, self.c, self.v, self.b,
             self.config.activation, self.likelihood,
