@@ -34,7 +34,8 @@ from gencli.training import summary
 from gencli.training.reporter import Lasting, Reporter
 from gencli.training.settings import MAY_CHANGE, Settings, resolve
 from gencli.training.signals import StopRequest
-from gencli.training.trainer import State, Trainer
+from gencli.training.state import State
+from gencli.training.trainer import Trainer
 
 DataProgress = Callable[[str, int, int], None]
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from gencli.atomic import sweep
-from gencli.checkpoint import ANOTHER
 from gencli.data.conditions import in_turn
 from gencli.data.load import ImageData
 from gencli.data.order import Order
 from gencli.data.store import ResidentStore
-from gencli.errors import DivergedError, RunError
+from gencli.errors import DivergedError
 from gencli.models.interface import GenerativeModel, Stage
 from gencli.random import mix_seed
 from gencli.runs import Run
@@ -35,6 +32,7 @@ from gencli.training.preview import N_IMAGES, Preview
 from gencli.training.reporter import Epoch, Reporter, Standing
 from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
+from gencli.training.state import State, restore
 from gencli.training.steps import Steps, under
 from gencli.training.tensors import check_names
 from gencli.training.validation import figure_of, validate
@@ -50,20 +48,6 @@ SHOW_SECONDS = 0.1
 """Progress is shown no more often than this."""
 
 CURE = "Try a lower --lr, --clip-norm 1 or --precision fp32."
-
-
-@dataclass
-class State:
-    """The counters of a run, as state.json has them; `seconds` are of training steps alone."""
-
-    step: int = 0
-    stage: int = 0
-    stage_step: int = 0
-    epoch: float = 0.0
-    images: int = 0
-    seconds: float = 0.0
-    best_step: int | None = None
-    best_value: float | None = None
 
 
 class Trainer:
@@ -301,12 +285,5 @@ class Trainer:
 
     def _load(self) -> dict[str, Tensor]:
         """Restore model and counters; the rest waits for its stage's optimizers."""
-        sweep(self.run.path, older_than=0.0)  # no one else writes there
-        sweep(self.run.folder("checkpoints"), older_than=0.0)
-        latest = self.run.checkpoint("last")
-        state = State(**{name: latest.state[name] for name in vars(State())})
-        if state.stage >= len(self.stages) or state.stage_step > state.step:
-            raise RunError(f"{latest.path} is of another model.", ANOTHER)
-        self.model.load_state_dict(checkpoint.model_tensors(self.model, latest))
-        self.state = state
-        return checkpoint.trainer_tensors(self.model, latest)
+        self.state, tensors = restore(self.model, len(self.stages), self.run)
+        return tensors

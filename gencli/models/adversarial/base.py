@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.adversarial.configs import AdversarialConfig, NetworksConfig
+from gencli.models.adversarial.game import (
+    cross_entropy,
+    non_saturating,
+    two_players,
+    zero_centred_penalty,
+)
 from gencli.models.adversarial.networks import Discriminator, Generator
-from gencli.models.interface import NOTHING, Condition
+from gencli.models.interface import NOTHING, Condition, Update
 from gencli.models.latent.base import LatentModel
 
 DENSE = 512
@@ -23,6 +34,8 @@ class AdversarialModel(LatentModel):
 
     channels_last = True
 
+    config: AdversarialConfig
+
     def __init__(
         self, config: AdversarialConfig, data: DataInfo, networks: tuple[Generator, Discriminator]
     ) -> None:
@@ -33,6 +46,40 @@ class AdversarialModel(LatentModel):
         """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
         images: Tensor = self.G(z, condition.labels)
         return images
+
+    def game(
+        self,
+        discriminator_loss: Callable[[Tensor, Tensor], Tensor],
+        generator_loss: Callable[[Tensor], Tensor],
+        r1: float = 0.0,
+        **told: Any,
+    ) -> tuple[Update, ...]:
+        """`two_players` between this model's networks.
+
+        Args:
+            discriminator_loss: As there.
+            generator_loss: As there.
+            r1: Weight of the penalty on D's gradient at real images; then `penalty` is not told.
+            told: Further arguments of `two_players`.
+        """
+        if r1:
+            told["penalty"] = partial(zero_centred_penalty, self.D, r1)
+        return two_players(
+            self.G, self.D, self.config.latent_dim,
+            discriminator_loss=discriminator_loss, generator_loss=generator_loss,
+            d_steps=self.config.d_steps, apart=self.D.apart, **told,
+        )  # fmt: skip
+
+    def cross_entropy_game(self, smoothing: float, r1: float, **told: Any) -> tuple[Update, ...]:
+        """The `game` of Goodfellow et al. 2014 with the non-saturating loss of G.
+
+        Args:
+            smoothing: Taken off D's target for real images.
+            r1: As in `game`.
+            told: As in `game`.
+        """
+        loss = partial(cross_entropy, smoothing=smoothing)
+        return self.game(loss, non_saturating, r1, output=torch.sigmoid, **told)
 
 
 def chosen_networks(

@@ -19,18 +19,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
-
 from gencli.data.spec import DataInfo
 from gencli.models.adversarial.base import AdversarialModel
 from gencli.models.adversarial.configs import DCGANConfig
-from gencli.models.adversarial.game import (
-    cross_entropy,
-    non_saturating,
-    shifted,
-    two_players,
-    zero_centred_penalty,
-)
+from gencli.models.adversarial.game import shifted
 from gencli.models.adversarial.networks import Discriminator, Generator
 from gencli.models.interface import Update
 
@@ -56,17 +48,8 @@ class DCGAN(AdversarialModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""
-        penalty = partial(zero_centred_penalty, self.D, self.config.r1)
-        return two_players(
-            self.G,
-            self.D,
-            self.config.latent_dim,
-            discriminator_loss=partial(cross_entropy, smoothing=self.config.label_smoothing),
-            generator_loss=non_saturating,
-            d_steps=self.config.d_steps,
-            d_lr_scale=self.config.d_lr_scale,
-            output=torch.sigmoid,
-            apart=self.D.apart,
-            penalty=penalty if self.config.r1 else None,
-            augment=partial(shifted, most=self.config.augment) if self.config.augment else None,
+        c = self.config
+        augment = partial(shifted, most=c.augment) if c.augment else None
+        return self.cross_entropy_game(
+            c.label_smoothing, c.r1, d_lr_scale=c.d_lr_scale, augment=augment
         )

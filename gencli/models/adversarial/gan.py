@@ -12,19 +12,9 @@ at real images (R1, arXiv:1801.04406), and images are drawn from a moving averag
 
 from __future__ import annotations
 
-from functools import partial
-
-import torch
-
 from gencli.data.spec import DataInfo
 from gencli.models.adversarial.base import AdversarialModel
 from gencli.models.adversarial.configs import GANConfig
-from gencli.models.adversarial.game import (
-    cross_entropy,
-    non_saturating,
-    two_players,
-    zero_centred_penalty,
-)
 from gencli.models.adversarial.networks import Discriminator, Generator
 from gencli.models.interface import Update
 
@@ -47,15 +37,5 @@ class GAN(AdversarialModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""
-        penalty = partial(zero_centred_penalty, self.D, self.config.r1)
-        return two_players(
-            self.G,
-            self.D,
-            self.config.latent_dim,
-            discriminator_loss=partial(cross_entropy, smoothing=self.config.label_smoothing),
-            generator_loss=non_saturating,
-            d_steps=self.config.d_steps,
-            d_lr_scale=self.config.d_lr_scale,
-            output=torch.sigmoid,
-            penalty=penalty if self.config.r1 else None,
-        )
+        c = self.config
+        return self.cross_entropy_game(c.label_smoothing, c.r1, d_lr_scale=c.d_lr_scale)

@@ -12,14 +12,11 @@ images are drawn from a moving average of G's weights.
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.models.adversarial.base import AdversarialModel, chosen_networks
 from gencli.models.adversarial.configs import LSGANConfig
-from gencli.models.adversarial.game import two_players, zero_centred_penalty
 from gencli.models.interface import Update
 
 
@@ -42,15 +39,5 @@ class LSGAN(AdversarialModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""
-        penalty = partial(zero_centred_penalty, self.D, self.config.r1)
-        return two_players(
-            self.G,
-            self.D,
-            self.config.latent_dim,
-            discriminator_loss=_discriminator_loss,
-            generator_loss=_generator_loss,
-            d_steps=self.config.d_steps,
-            d_lr_scale=self.config.d_lr_scale,
-            apart=self.D.apart,
-            penalty=penalty if self.config.r1 else None,
-        )
+        c = self.config
+        return self.game(_discriminator_loss, _generator_loss, c.r1, d_lr_scale=c.d_lr_scale)

@@ -18,7 +18,6 @@ from gencli.data.spec import DataInfo
 from gencli.models.adversarial.base import AdversarialModel, chosen_networks
 from gencli.models.adversarial.configs import WGANConfig
 from gencli.models.adversarial.game import (
-    two_players,
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
@@ -36,14 +35,9 @@ class WGAN(AdversarialModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, clipped after each, then the generator's."""
-        return two_players(
-            self.G,
-            self.D,
-            self.config.latent_dim,
-            discriminator_loss=wasserstein_critic_loss,
-            generator_loss=wasserstein_generator_loss,
-            d_steps=self.config.d_steps,
-            apart=self.D.apart,
+        return self.game(
+            wasserstein_critic_loss,
+            wasserstein_generator_loss,
             optimizer=Optimizer("rmsprop"),
             after=None if self.config.spectral_norm else self._clip,
         )

@@ -18,7 +18,6 @@ from gencli.data.spec import DataInfo
 from gencli.models.adversarial.base import AdversarialModel, chosen_networks
 from gencli.models.adversarial.configs import WGANGPConfig
 from gencli.models.adversarial.game import (
-    two_players,
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
@@ -35,13 +34,9 @@ class WGANGP(AdversarialModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, then the generator's."""
-        return two_players(
-            self.G,
-            self.D,
-            self.config.latent_dim,
-            discriminator_loss=wasserstein_critic_loss,
-            generator_loss=wasserstein_generator_loss,
-            d_steps=self.config.d_steps,
+        return self.game(
+            wasserstein_critic_loss,
+            wasserstein_generator_loss,
             optimizer=Optimizer(betas=(0.0, 0.9)),
             penalty=self.gradient_penalty,
         )
