@@ -7,6 +7,7 @@ told. Nothing of this imports torch.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -73,9 +74,10 @@ def command(
                 extra += conditions.parameters(config.conditions(), panel)
         else:
             more = _MORE
-    except GencliError:
+    except GencliError as error:
         # The command will say what is wrong with the run; options it cannot know are let through.
         settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+        function = _with_a_run(function, error)
     app = typer.Typer(add_completion=False, rich_markup_mode=help_style.markup_mode())
     style = help_style.GroupedCommand
     app.command(name, cls=style, epilog=more, context_settings=settings)(
@@ -85,6 +87,18 @@ def command(
 
 
 _MORE = "The options of a run's own model: add RUN before --help."
+
+
+def _with_a_run(function: Callable[..., None], error: GencliError) -> Callable[..., None]:
+    """The same, unless an option that was let through was taken for RUN: then the error is due."""
+
+    @functools.wraps(function)
+    def checked(run: str, **others: Any) -> None:
+        if run.startswith("-"):
+            raise error
+        function(run=run, **others)
+
+    return checked
 
 
 def _run_among(arguments: Sequence[str]) -> Run | None:
