@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gencli.data.binarize import bernoulli
-from gencli.data.conditions import Condition, in_turn
+from gencli.data.conditions import NOTHING, Condition, in_turn
 from gencli.data.load import ImageData, Split
 from gencli.data.store import ResidentStore
 from gencli.evaluation.likelihood import mean_and_error
@@ -109,8 +109,10 @@ class Measuring:
             DivergedError: If a pixel is not finite.
         """
         model, parts = self.model, list[Tensor]()
-        store = ResidentStore(self.images, self.data.info, "cpu", model.conditions)
-        known = next(store.in_order(min(n, len(store)))).condition
+        known = NOTHING
+        if model.conditions:
+            store = ResidentStore(self.images, self.data.info, "cpu", model.conditions)
+            known = next(store.in_order(min(n, len(store)))).condition
         condition = in_turn(self.data.info, model.conditions, n, known)
         for images in draw(
             model, n, seed=self.seed, condition=condition, batch_size=self.batch_size,
