@@ -84,8 +84,8 @@ def with_parameters(
     return call
 
 
-def read_toml(name: str) -> tuple[str, dict[str, Any]]:
-    """The settings of a TOML file, or of a recipe that comes with gencli.
+def read_toml(name: str) -> tuple[str, str, dict[str, Any]]:
+    """The path, text and settings of a TOML file, or of a recipe that comes with gencli.
 
     Raises:
         UsageError: If there is neither, or it is no flat table.
@@ -101,7 +101,8 @@ def read_toml(name: str) -> tuple[str, dict[str, Any]]:
             )
         path = recipes[name]
     try:
-        return str(path), tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return str(path), text, tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}.", "It must be a TOML file.") from None
 

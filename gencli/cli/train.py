@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Annotated, Any
 
 import typer
 
 from gencli import registry
-from gencli.cli import console, help_style, shell_completion
+from gencli.cli import console, help_style, origins, shell_completion
 from gencli.cli.parameters import merge, parameter, read_toml, with_parameters
 from gencli.config import Options, fields_of
 from gencli.data.options import DataOptions
@@ -35,6 +36,7 @@ def command(spec: ModelSpec) -> Any:
     panel = f"Options of {spec.name}"
 
     def train(
+        ctx: typer.Context,
         resume: Annotated[
             str | None,
             typer.Option(
@@ -68,7 +70,7 @@ def command(spec: ModelSpec) -> Any:
         **given: Any,
     ) -> None:
         console.set_quiet(quiet or console.is_quiet())
-        _train(spec, resume, name, config, json, given)
+        _train(ctx, spec, resume, name, config, json, given)
 
     common = [
         dataclasses.replace(field, default=getattr(config.training, field.name, field.default))
@@ -91,6 +93,7 @@ def command(spec: ModelSpec) -> Any:
 
 
 def _train(
+    ctx: typer.Context,
     spec: ModelSpec,
     resume: str | None,
     name: str | None,
@@ -99,7 +102,7 @@ def _train(
     given: dict[str, Any],
 ) -> None:
     groups: tuple[type[Options], ...] = (spec.options(), DataOptions, Settings)
-    source, toml = read_toml(config) if config else ("", {})
+    source, text, toml = read_toml(config) if config else ("", "", {})
     if toml.pop("model", spec.name) != spec.name:
         raise UsageError(
             f"{source} is for another model.", f"See `gencli train {spec.name} --help`."
@@ -109,7 +112,9 @@ def _train(
     own, about_data, settings = (
         {f.name: values[f.name] for f in group if f.name in values} for group in fields
     )
-    _only_one_length(settings, given)
+    origin = origins.sources(ctx, [field.name for group in fields for field in group], toml)
+    settings = origins.lengths(settings, origin)
+    told = origins.recorded(origin, config or "", text, os.environ)
 
     console.begin("loading PyTorch")
     from gencli.training import session
@@ -119,13 +124,18 @@ def _train(
         if resume is None:
             run, trainer, state = session.start(
                 spec.name, own, DataOptions(**about_data), settings,
-                name=name, reporter=reporter, progress=progress,
+                name=name, reporter=reporter, progress=progress, origins=told,
             )  # fmt: skip
         else:
             if name is not None:
                 raise UsageError("A resumed run keeps its name.", "Leave out --name.")
             run, trainer, state = session.resume(
-                spec.name, resume, values, reporter=reporter, progress=progress
+                spec.name,
+                resume,
+                own | about_data | settings,
+                reporter=reporter,
+                progress=progress,
+                origins=told,
             )
     if not json:
         console.emit(str(run.path))
@@ -143,11 +153,3 @@ def _train(
             "metrics": trainer.last_metrics,
         }
     )
-
-
-def _only_one_length(settings: dict[str, Any], given: dict[str, Any]) -> None:
-    """Epochs and steps exclude each other; a flag wins over a recipe's."""
-    if "epochs" in settings and "steps" in settings:
-        if given.get("epochs") is not None and given.get("steps") is not None:
-            raise UsageError("--epochs and --steps are two lengths.", "Give one of them.")
-        del settings["steps" if given.get("epochs") is not None else "epochs"]

@@ -49,6 +49,7 @@ def start(
     name: str | None,
     reporter: Reporter,
     progress: DataProgress | None = None,
+    origins: Mapping[str, Any] | None = None,
 ) -> tuple[Run, Trainer, State]:
     """Train a new run to the end of its budget.
 
@@ -60,6 +61,7 @@ def start(
         name: Of the run; None makes one up.
         reporter: Shows the training.
         progress: Shows the loading of the data.
+        origins: Where the options came from, for run.json; its `sources` has each option's.
 
     Raises:
         GencliError: Of every kind; the run's status says which.
@@ -92,6 +94,7 @@ def start(
         "precision": precision,
         "threads": n_threads,
         "command": shlex.join(["gencli", *sys.argv[1:]]),
+        "origins": dict(origins or {}),
         "created": runs.now(),
         "status": "running",
     }
@@ -109,6 +112,7 @@ def resume(
     *,
     reporter: Reporter,
     progress: DataProgress | None = None,
+    origins: Mapping[str, Any] | None = None,
 ) -> tuple[Run, Trainer, State]:
     """Continue a run from its last checkpoint, or from the beginning if it has none.
 
@@ -118,6 +122,7 @@ def resume(
         changes: Settings given anew.
         reporter: Shows the training.
         progress: Shows the loading of the data.
+        origins: As for `start`; what was not changed keeps its own.
 
     Raises:
         UsageError: If a change would make it another run.
@@ -163,7 +168,12 @@ def resume(
             )
         torch.manual_seed(mix_seed(settings.seed, 0))
         network = build_model(run.model, run.record["config"], run.record["data"]["info"])
-        run.update(settings=dataclasses.asdict(settings), threads=n_threads, status="running")
+        run.update(
+            settings=dataclasses.asdict(settings),
+            origins=_changed(run.record.get("origins"), origins, changes),
+            threads=n_threads,
+            status="running",
+        )
         return _fit(
             run, network, data, settings,
             device=device, precision=precision, reporter=reporter, resume=begun,
@@ -171,6 +181,16 @@ def resume(
     except BaseException:
         run.release()
         raise
+
+
+def _changed(
+    before: Any, now: Mapping[str, Any] | None, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A run's origins with those of what was given anew."""
+    kept: dict[str, Any] = before if isinstance(before, dict) else {}
+    sources = kept.get("sources")
+    told = {k: v for k, v in (now or {}).get("sources", {}).items() if k in changes}
+    return kept | {"sources": (sources if isinstance(sources, dict) else {}) | told}
 
 
 def recorded(run: Run) -> tuple[Settings, DataOptions]:

@@ -71,7 +71,7 @@ import sys, gencli
 from gencli.cli.app import run
 from gencli.cli.parameters import read_toml
 assert gencli.__file__.startswith(sys.argv[1]), gencli.__file__
-assert read_toml("vae-binarized-mnist")[1]
+assert read_toml("vae-binarized-mnist")[2]
 codes = [run(words.split()) for words in ("--help", "list models", "list datasets", "info vae")]
 sys.exit(codes != [0, 0, 0, 0])
 """

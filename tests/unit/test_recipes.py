@@ -16,7 +16,7 @@ RECIPES = sorted((Path(gencli.__file__).parent / "recipes").glob("*.toml"))
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_for_the_model_and_the_data_in_its_name(path: Path) -> None:
-    source, toml = read_toml(path.stem)
+    source, _, toml = read_toml(path.stem)
     model = toml.pop("model")
     spec = registry.find(model)
     values = merge(
