@@ -88,7 +88,8 @@ def interpolate(
     if start is not None and end is not None:
         from gencli.cli.images import read_images
 
-        ends = [model.encode(read_images(image, model)[:1]) for image in (start, end)]
+        told = conditions.read(own, model, 1)
+        ends = [model.encode(read_images(image, model)[:1], told) for image in (start, end)]
     else:
         z = model.sample_latent(2 * rows, seed=seed)
         ends = [z[:rows], z[rows:]]

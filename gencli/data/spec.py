@@ -68,3 +68,14 @@ class DataInfo:
         """Whether the data come with classes, captions or source images."""
         there = {"labels": self.classes, "text": self.vocabulary, "source": self.source != "none"}
         return bool(there[kind])
+
+    def meaning(self, kind: ConditionKind) -> tuple[object, ...]:
+        """What two data sets must share for a condition of one to mean something to the other.
+
+        Classes go by their number alone: those of `mnist` and `kmnist` have different names.
+        """
+        if kind == "labels":
+            return (self.n_classes,)
+        if kind == "text":
+            return (self.vocabulary, self.caption_length)
+        return (self.source, self.source_shape)

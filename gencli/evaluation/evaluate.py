@@ -115,6 +115,12 @@ def _check(
             f"{data.name} has images of shape {data.info.shape}, the model {model.data.shape}.",
             "Evaluate on data of the same shape.",
         )
+    for kind in model.conditions:
+        if data.info.meaning(kind) != model.data.meaning(kind):
+            raise UsageError(
+                f"{data.name} has other {kind} than the model is told, or none.",
+                "Evaluate on the data that it was trained on.",
+            )
     if not len(images):
         raise DataError(
             f"{data.name} has no {split} images.",

@@ -94,6 +94,16 @@ def test_what_it_is_told_changes_the_images(sketch: Gencli, tmp_path: Path):
     assert len(found) == 4
 
 
+def test_a_walk_between_images_is_told_too(sketch: Gencli, tmp_path: Path):
+    walks = set()
+    for i, told in enumerate([[], ["--prompt", "a bold two", "--source", "test:3"]]):
+        out = tmp_path / f"{i}.png"
+        ends = ("--from", "test:0", "--to", "test:1", "--points", "3")
+        sketch("interpolate", "four", *ends, *told, "--out", str(out), "-q")
+        walks.add(out.read_bytes())
+    assert len(walks) == 2
+
+
 def test_evaluate_reports_its_bound(sketch: Gencli):
     done = sketch("evaluate", "four", "--metrics", "nll_bound", "--n", "200", "--json", "-q")
     metric = json.loads(done.stdout)["metrics"]["nll_bound"]
@@ -123,3 +133,9 @@ def test_exports_with_its_conditions_as_inputs(sketch: Gencli, tmp_path: Path):
 def test_data_without_sources_are_refused_with_a_cure(sketch: Gencli):
     done = sketch("train", "sketch", "--data", "glyphs", "--steps", "1", expect=2)
     assert "--source" in done.stderr
+
+
+def test_other_data_that_tell_nothing_are_refused(sketch: Gencli, image_folder: Path):
+    done = sketch("evaluate", "four", "--data", str(image_folder), "-q", expect=2)
+    assert "other text" in done.stderr
+    assert len(done.stderr.splitlines()) == 2

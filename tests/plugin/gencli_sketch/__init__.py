@@ -42,5 +42,5 @@ SPEC = ModelSpec(
     family="latent",
     summary="Conditional autoencoder of captions and source images",
     paper="Sohn et al. 2015, NeurIPS",
-    abilities=frozenset({"bound", "latent"}),
+    abilities=frozenset({"bound", "latent", "encoder"}),
 )

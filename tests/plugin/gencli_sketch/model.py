@@ -50,6 +50,11 @@ class Sketch(GenerativeModel):
         """Standard normal latents (n, latent_dim)."""
         return generator.normal(self.config.latent_dim)
 
+    def encode(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """The mean of q(z|x,c), (B, latent_dim)."""
+        known = self._known(condition)
+        return self.encoder(torch.cat([x.flatten(1), known], 1)).chunk(2, 1)[0]
+
     def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         """The probability of every pixel, (n, C, H, W)."""
         return self._logits(z, self._known(condition)).sigmoid()
