@@ -86,7 +86,9 @@ def _of_usage(failure: Any, arguments: Sequence[str]) -> UsageError:
     if kind == "BadParameter" and parameter is not None:
         return _of_value(failure, _name(parameter), help_)
     if kind == "NoSuchOption":
-        near = failure.possibilities
+        near = [name for name in failure.possibilities if name != "--help"]
+        if context and any(parameter.name == "run" for parameter in context.command.params):
+            help_ = help_.replace("--help", "RUN --help")  # with that run's own options
         wanted = f"Did you mean {' or '.join(sorted(near))}? See" if near else "See"
         return UsageError(f"There is no option {failure.option_name}.", f"{wanted} {help_}")
     if match := re.fullmatch(r"Option '(.+)' requires an argument", message):
