@@ -49,8 +49,9 @@ class TextbookMNIST:
         from torchvision import transforms
 
         from gencli.data.load import load
+        from gencli.data.options import DataOptions
 
-        self.pixels = load("mnist", val=0).train.images[:, 0]
+        self.pixels = load(DataOptions("mnist", val=0)).train.images[:, 0]
         self.transform = transforms.ToTensor()
 
     def __len__(self) -> int:
