@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 # pytest runs a process on each core (pyproject.toml); subprocesses of the command inherit this
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Subprocesses inherit what is ignored: under nohup or in the background no signal would reach them.
+if threading.current_thread() is threading.main_thread():
+    for _number, _handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(_number) is signal.SIG_IGN:
+            signal.signal(_number, _handler)
 
 REAL_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 

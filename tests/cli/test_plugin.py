@@ -111,6 +111,7 @@ def test_evaluate_reports_its_bound(sketch: Gencli):
     assert 0 < metric["value"] < 784
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_exports_with_its_conditions_as_inputs(sketch: Gencli, tmp_path: Path):
     onnxruntime = pytest.importorskip("onnxruntime")

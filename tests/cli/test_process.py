@@ -113,6 +113,7 @@ def test_a_signal_costs_no_work(
         assert run.checkpoint().step == max(row["step"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_training_is_not_resumed_twice(gencli: Gencli, command: list[str]):
     process = start(
         gencli, command, "--name", "busy", "--steps", "1000000", "--checkpoint-every", "1", "-q",
@@ -133,6 +134,7 @@ def test_a_run_that_is_training_is_not_resumed_twice(gencli: Gencli, command: li
     assert run_of(gencli, "busy").status == "done"
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint(gencli: Gencli, command: list[str]):
     def kill_one() -> None:
         process = start(
