@@ -16,8 +16,8 @@ SMALL = ("--hidden", "8", "--latent-dim", "2", "--batch-size", "20", "--steps", 
     "command",
     [
         ["sample", "flat", "--n", "4"],
-        ["interpolate", "flat", "--rows", "2", "--steps", "3"],
-        ["interpolate", "flat", "--rows", "2", "--steps", "3", "--format", "gif"],
+        ["interpolate", "flat", "--rows", "2", "--points", "3"],
+        ["interpolate", "flat", "--rows", "2", "--points", "3", "--format", "gif"],
         ["interpolate", "flat", "--grid", "4"],
     ],
 )
