@@ -86,6 +86,17 @@ class Config(Options):
 
 
 @dataclass(frozen=True)
+class ClassConditional(Config):
+    """Options of a model of p(x | class), where it is asked to be one, else of p(x)."""
+
+    conditional: bool = option(False, "Learn each class, for --label.")
+
+    def conditions(self) -> tuple[ConditionKind, ...]:
+        """The class of each image, if asked for."""
+        return ("labels",) if self.conditional else ()
+
+
+@dataclass(frozen=True)
 class Field:
     """One option of a config, ready for a command line or a page of documentation."""
 

@@ -26,13 +26,15 @@ DESCRIPTIONS: dict[str, str] = {
 }
 """What each key means, in the order of reports.
 
+A key's random numbers depend on its place: further ones are added at the end.
+
 There is no `fid`: it is defined by the features of one particular Inception network, whose weights
 are not part of this package.
 """
 
 KEYS: tuple[str, ...] = tuple(DESCRIPTIONS)
 
-JUDGED = frozenset(KEYS[KEYS.index("fd_judge") :])
+JUDGED = frozenset(KEYS[KEYS.index("fd_judge") : KEYS.index("judge_accuracy") + 1])
 """Figures that depend on the judge."""
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import Config, Options, Training, option
-from gencli.kinds import ConditionKind
+from gencli.config import ClassConditional, Options, Training, option
 
 _STEPS = "Evaluations of the U-Net for each image: 20 unless given, at most --timesteps."
 
@@ -52,7 +51,7 @@ class BoundTerms(Options):
 
 
 @dataclass(frozen=True)
-class DDPMConfig(Config):
+class DDPMConfig(ClassConditional):
     """Options of `ddpm`."""
 
     training: ClassVar[Training] = Training(
@@ -75,12 +74,7 @@ class DDPMConfig(Config):
     perturbation: float = option(
         0.1, "Input perturbation: further noise on x_t in training, over its own.", min=0
     )
-    conditional: bool = option(False, "Learn the classes, for --label and --guidance.")
     label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
-
-    def conditions(self) -> tuple[ConditionKind, ...]:
-        """The class of each image, if asked for."""
-        return ("labels",) if self.conditional else ()
 
     def sampling(self) -> type[Options]:
         """Guidance only where there are classes to be guided to."""
