@@ -30,7 +30,7 @@ KIN: dict[str, str] = {
         (
             *("autoencoder", "ae", "beta-vae", "cvae", "vqvae", "vq-vae", "vq-vae-2", "vqgan"),
             *("iwae", "nvae", "vdvae", "ladder-vae", "factor-vae", "aae", "wae", "vae-gan"),
-            *("variational-autoencoder", "helmholtz", "dae", "mae", "pca"),
+            *("variational-autoencoder", "helmholtz", "dae", "mae"),
         ),
         "vae",
     ),
@@ -42,6 +42,8 @@ KIN: dict[str, str] = {
         "pixelcnn",
     ),
     **dict.fromkeys(("glow", "realnvp", "nice", "maf", "iaf", "flow", "orderless-nade"), "made"),
+    **dict.fromkeys(("principal-components", "sparse-pca", "linear-gaussian"), "ppca"),
+    **dict.fromkeys(("fa", "factors", "ica"), "factor-analysis"),
     **dict.fromkeys(("ebm", "boltzmann", "energy", "crbm", "hopfield", "bm"), "rbm"),
     **dict.fromkeys(("dbm", "deep-boltzmann", "sbn", "wake-sleep"), "dbn"),
     **dict.fromkeys(("kmeans", "k-means", "em", "mixture-model", "mog", "gaussian"), "mixture"),

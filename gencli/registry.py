@@ -44,6 +44,21 @@ MODELS: tuple[ModelSpec, ...] = (
         "bound log_weights latent encoder",
     ),
     _spec(
+        "ppca",
+        "latent.ppca:PPCA",
+        "Probabilistic principal component analysis, in closed form",
+        "Tipping and Bishop 1999, J. R. Statist. Soc. B 61:611",
+        "log_prob bound latent encoder filters completion",
+        aliases=("pca",),
+    ),
+    _spec(
+        "factor-analysis",
+        "latent.factor_analysis:FactorAnalysis",
+        "Factor analysis: Gaussian factors, and a variance for each pixel",
+        "Rubin and Thayer 1982, Psychometrika 47:69",
+        "log_prob bound latent encoder filters completion",
+    ),
+    _spec(
         "gan",
         "adversarial.gan:GAN",
         "Generative adversarial network of multilayer perceptrons",

@@ -27,7 +27,7 @@ def info(
     ],
     filters: Annotated[
         str | None,
-        typer.Option(help="Write a run's filters (RBM, DBN) as a picture.", metavar="PATH|-"),
+        typer.Option(help="Write a run's filters (rbm, ppca, ...) as a picture.", metavar="PATH|-"),
     ] = None,
     force: Force = False,
     json: Json = False,

@@ -41,6 +41,7 @@ _N_ESTIMATE = 1_000  # images for importance sampling, unless told otherwise
 _AT_ONCE = 4_000_000  # pixels decoded at once in importance sampling: 16 MB for each tensor
 _PIECE = 50  # importance samples per image in one of them
 _EIGHT_BIT = 256
+_DENSITY = "nats per image (density)"
 
 
 def evaluate(
@@ -135,10 +136,12 @@ def _likelihoods(
     levels = model.discrete_levels
     in_bits = levels == _EIGHT_BIT and "bits_per_dim" in wanted
     unit = _unit(measuring.data.info, levels)
-    if isinstance(model, HasLogProb) and ("nll" in wanted or in_bits):
+    density = model.log_prob_is_density
+    if isinstance(model, HasLogProb) and ("nll" in wanted or (in_bits and not density)):
         found["nll"] = measuring.mean(
-            "nll", lambda x, c: -model.log_prob(x, c), unit=unit, kind="exact", n=n
-        )
+            "nll", lambda x, c: -model.log_prob(x, c), unit=_DENSITY if density else unit,
+            kind="exact", n=n,
+        )  # fmt: skip
     bound, estimate = "nll_bound" in wanted or in_bits, "nll_estimate" in wanted or in_bits
     log_z = _log_partition(measuring) if bound or estimate else None
     if isinstance(model, HasBound) and bound:
@@ -162,7 +165,9 @@ def _likelihoods(
     if log_z is not None:
         found = {key: _normalised(metric, log_z) for key, metric in found.items()}
     if in_bits:
-        tightest = [found[key] for key in ("nll", "nll_estimate", "nll_bound") if key in found]
+        probable = {key: metric for key, metric in found.items() if metric.unit != _DENSITY}
+        keys = ("nll", "nll_estimate", "nll_bound")
+        tightest = [probable[key] for key in keys if key in probable]
         if tightest:
             found["bits_per_dim"] = _in_bits(tightest[0], measuring.data.info)
     return found
@@ -198,7 +203,7 @@ def _in_bits(nll: Metric, info: DataInfo) -> Metric:
 
 def _unit(info: DataInfo, levels: int | None) -> str:
     if levels is None:
-        return "nats per image (density)"
+        return _DENSITY
     # A grey level taken as the probability of ink is a target, not an outcome.
     soft = levels == 2 and not info.binary
     return "nats per image (cross-entropy)" if soft else "nats per image"

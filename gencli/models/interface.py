@@ -179,6 +179,9 @@ class GenerativeModel(nn.Module):
     cpu_sample_batch: ClassVar[int] = 250
     """Images per forward pass of `sample` that are fastest on a CPU."""
 
+    log_prob_is_density: ClassVar[bool] = False
+    """Whether `log_prob` is a density even where `discrete_levels` says what a bound counts."""
+
     channels_last: ClassVar[bool] = False
     """Whether convolutions are faster here with the channels innermost in memory."""
 

@@ -37,3 +37,26 @@ class VAEConfig(Config):
         "auto", "p(x|z); auto is Bernoulli for grey and binary images, logistic for colour."
     )
     dropout: float = option(0.0, "Dropout in the hidden layers.", min=0, max=0.9)
+
+
+@dataclass(frozen=True)
+class LinearConfig(Config):
+    """Options of linear models with Gaussian latents."""
+
+    training: ClassVar[Training] = Training(epochs=2, batch_size=500)
+    Sampling: ClassVar[type[Options]] = LatentSampling
+
+    latent_dim: int = option(40, "Dimensions of the latent space; less than pixel values.", min=1)
+
+
+@dataclass(frozen=True)
+class PPCAConfig(LinearConfig):
+    """Options of `ppca`."""
+
+
+@dataclass(frozen=True)
+class FactorAnalysisConfig(LinearConfig):
+    """Options of `factor-analysis`."""
+
+    iterations: int = option(1000, "Most steps of EM in a fit.", min=1)
+    tolerance: float = option(1e-3, "Gain of a step, in nats per image, that ends EM.", min=0)
