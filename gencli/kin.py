@@ -30,7 +30,7 @@ KIN: dict[str, str] = {
         (
             *("autoencoder", "ae", "beta-vae", "cvae", "vqvae", "vq-vae", "vq-vae-2", "vqgan"),
             *("iwae", "nvae", "vdvae", "ladder-vae", "factor-vae", "aae", "wae", "vae-gan"),
-            *("variational-autoencoder", "helmholtz", "dae", "mae"),
+            *("variational-autoencoder", "dae", "mae"),
         ),
         "vae",
     ),
@@ -45,7 +45,8 @@ KIN: dict[str, str] = {
     **dict.fromkeys(("principal-components", "sparse-pca", "linear-gaussian"), "ppca"),
     **dict.fromkeys(("fa", "factors", "ica"), "factor-analysis"),
     **dict.fromkeys(("ebm", "boltzmann", "energy", "crbm", "hopfield", "bm"), "rbm"),
-    **dict.fromkeys(("dbm", "deep-boltzmann", "sbn", "wake-sleep"), "dbn"),
+    **dict.fromkeys(("dbm", "deep-boltzmann"), "dbn"),
+    **dict.fromkeys(("wake-sleep", "rws", "vimco", "nvil", "belief-network", "darn"), "sbn"),
     **dict.fromkeys(("kmeans", "k-means", "em", "mixture-model", "mog", "gaussian"), "mixture"),
 }
 """Another name -> the model of the table that is nearest to it in kind."""

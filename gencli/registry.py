@@ -59,6 +59,14 @@ MODELS: tuple[ModelSpec, ...] = (
         "log_prob bound latent encoder filters completion",
     ),
     _spec(
+        "sbn",
+        "latent.sbn:SBN",
+        "Sigmoid belief network with a recognition network: a Helmholtz machine",
+        "Neal 1992; Bornschein and Bengio 2015, arXiv:1406.2751",
+        "log_weights latent encoder filters",
+        aliases=("helmholtz",),
+    ),
+    _spec(
         "gan",
         "adversarial.gan:GAN",
         "Generative adversarial network of multilayer perceptrons",

@@ -21,6 +21,7 @@ TINY: dict[str, dict[str, Any]] = {
     "vae": {"hidden": (16,), "latent_dim": 2},
     "ppca": {"latent_dim": 4},
     "factor-analysis": {"latent_dim": 4, "iterations": 20},
+    "sbn": {"hidden": (16, 8), "particles": 3},
     "gan": {},
     "dcgan": {"width": 8, "d_width": 8, "hidden": 8},
     "wgan": {"width": 8, "d_width": 8, "hidden": 8},

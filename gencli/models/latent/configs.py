@@ -60,3 +60,24 @@ class FactorAnalysisConfig(LinearConfig):
 
     iterations: int = option(1000, "Most steps of EM in a fit.", min=1)
     tolerance: float = option(1e-3, "Gain of a step, in nats per image, that ends EM.", min=0)
+
+
+@dataclass(frozen=True)
+class SBNConfig(Config):
+    """Options of `sbn`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=20, batch_size=100, lr=2e-3, lr_schedule="cosine", ema_decay=0.999,
+        binarize="dynamic",
+    )  # fmt: skip
+
+    hidden: tuple[int, ...] = option(
+        (200, 200, 200), "Units of the hidden layers, from the lowest up.", min=1
+    )
+    objective: Literal["rws", "wake-sleep", "vimco"] = option(
+        "rws", "Reweighted wake-sleep, wake-sleep, or the score function (VIMCO)."
+    )
+    particles: int = option(5, "Draws from the recognition network per image.", min=1)
+    dreams: float = option(
+        1.0, "Weight of dreams in what the recognition network learns (none in vimco).", min=0
+    )
