@@ -94,7 +94,7 @@ def plain(images: Tensor, n_steps: int) -> float:
 def ours(images: Tensor, n_steps: int, precision: str) -> float:
     """Images per second of the same work as the trainer does it."""
     torch.manual_seed(0)
-    model = PixelCNN(PixelCNNConfig(CHANNELS, BLOCKS, kernel=3), DATA)
+    model = PixelCNN(PixelCNNConfig(channels=CHANNELS, blocks=BLOCKS, kernel=3), DATA)
     resident = images.to(torch.uint8)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0, fused=True)
     order = torch.randperm(len(images))
@@ -123,7 +123,7 @@ def main() -> None:
         lambda: plain(images, arguments.steps),
         arguments.pairs,
     )
-    model = PixelCNN(PixelCNNConfig(CHANNELS, BLOCKS, kernel=3), DATA)
+    model = PixelCNN(PixelCNNConfig(channels=CHANNELS, blocks=BLOCKS, kernel=3), DATA)
     weights = sum(int(mask.sum()) for mask in model.buffers())
     kind = torch.bfloat16 if arguments.precision == "bf16" else torch.float32
     report(

@@ -67,6 +67,17 @@ class Batch(NamedTuple):
     condition: Condition = NOTHING
 
 
+def labels_of(condition: Condition) -> Tensor:
+    """The classes (B,) that a model of p(x | class) is told.
+
+    Raises:
+        UsageError: If there are none.
+    """
+    if condition.labels is None:
+        raise UsageError("This model needs labels.", "Give it with the condition.")
+    return condition.labels
+
+
 def in_turn(
     info: DataInfo, kinds: Collection[ConditionKind], n: int, known: Condition = NOTHING
 ) -> Condition:

@@ -49,7 +49,10 @@ BUILDS: dict[str, Build] = {
     ),
     "pixelcnn": lambda data: pixelcnn.PixelCNN(PixelCNNConfig(channels=12, blocks=2), data),
     "pixelcnn-logistic": lambda data: pixelcnn.PixelCNN(
-        PixelCNNConfig(6, 1, kernel=3, likelihood="auto" if data.binary else "logistic"), data
+        PixelCNNConfig(
+            channels=6, blocks=1, kernel=3, likelihood="auto" if data.binary else "logistic"
+        ),
+        data,
     ),
     "gated": lambda data: pixelcnn.PixelCNN(
         PixelCNNConfig(channels=12, blocks=3, gated=True), data

@@ -111,14 +111,14 @@ def running_conditional(
 
     Args:
         w: (D, H).
-        c: (H,).
+        c: (H,), or (n, H) where each image has its own.
         v: (D, P, H).
-        b: (D, P).
+        b: (D, P) or (n, D, P).
         activation: Elementwise.
         n: How many images are drawn at once.
     """
-    a = c.repeat(n, 1)  # (n, H)
-    ws, vs, bs = w.unbind(0), v.transpose(1, 2).unbind(0), b.unbind(0)
+    a = c.expand(n, -1).clone()  # (n, H)
+    ws, vs, bs = w.unbind(0), v.transpose(1, 2).unbind(0), b.unbind(-2)
 
     def conditional(t: int, pixels: Tensor) -> Tensor:
         if t > 0:
@@ -138,7 +138,7 @@ def layered_conditional(
 
     Args:
         weights: One (out, in) per layer, in the pixels' order; the last has P rows per pixel.
-        biases: (out,) each.
+        biases: (out,) each, or (n, out) where each image has its own.
         degrees: Of each hidden layer's units, int64 (H,): a unit of degree m is a function of the
             first m pixels.
         n: How many images are drawn at once.
@@ -155,11 +155,12 @@ def layered_conditional(
     for weight, bias, row, column in zip(weights, biases, rows, columns, strict=True):
         weight = weight if column is None else weight[:, column]
         sorted_weights.append((weight if row is None else weight[row]).contiguous())
-        sorted_biases.append(bias if row is None else bias[row])
+        column_bias = bias.view(-1, bias.shape[-1]).t()  # (out, 1) or (out, n)
+        sorted_biases.append(column_bias if row is None else column_bias[row])
     *hidden_weights, last = sorted_weights
-    *hidden_biases, last_bias = (bias.unsqueeze(1) for bias in sorted_biases)
+    *hidden_biases, last_bias = sorted_biases
     lasts = last.view(n_pixels, -1, last.shape[1]).unbind(0)  # D of (P, H)
-    last_biases = last_bias.view(n_pixels, -1).unbind(0)
+    last_biases = last_bias.t().reshape(-1, n_pixels, lasts[0].shape[0]).unbind(1)  # (1 or n, P)
     layers = [weight.new_zeros(weight.shape[0], n) for weight in hidden_weights]  # (H, n)
 
     def conditional(t: int, pixels: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class AutoregressiveModel(GenerativeModel):
         # Half an image each of black and white: a constant pixel keeps a finite bias.
         bias.copy_(torch.logit((total + 0.5) / (n + 1)))
 
-    def cached_conditional(self, n: int) -> Conditional:
+    def cached_conditional(self, n: int, condition: Condition = NOTHING) -> Conditional:
         """Conditionals for drawing `n` images, without what the whole network repeats."""
         raise TypeError(f"{type(self).__name__} does not define cached_conditional()")
 
@@ -55,7 +55,7 @@ class AutoregressiveModel(GenerativeModel):
         temperature: float = PixelSampling.temperature,
     ) -> Tensor:
         """Draw `n` images (n, C, H, W), pixel by pixel."""
-        return self.draw(n, generator, temperature)
+        return self.draw(n, generator, temperature, condition)
 
     def complete(
         self,
@@ -75,19 +75,20 @@ class AutoregressiveModel(GenerativeModel):
             condition: What is known beside.
             temperature: Below 1 prefers likely pixels, above 1 evens them out.
         """
-        return self.draw(len(x), generator, temperature, x, known_mask)
+        return self.draw(len(x), generator, temperature, condition, x, known_mask)
 
     def draw(
         self,
         n: int,
         generator: ImageGenerator,
         temperature: float,
+        condition: Condition = NOTHING,
         given: Tensor | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
         """Images (n, C, H, W); what `sample` and `complete` share."""
         uniforms = generator.uniform(self.data.n_pixels).to(next(self.parameters()))
         return ancestral(
-            self.cached_conditional(n), self.likelihood, uniforms, self.data.shape,
+            self.cached_conditional(n, condition), self.likelihood, uniforms, self.data.shape,
             temperature=temperature, given=given, known=known,
         )  # fmt: skip

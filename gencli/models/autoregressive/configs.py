@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import Config, Options, Training, option
+from gencli.config import ClassConditional, Config, Options, Training, option
 
 _DECAY = "Decoupled weight decay of Adam."
 
@@ -44,7 +44,7 @@ class FVSBNConfig(AutoregressiveConfig):
 
 
 @dataclass(frozen=True)
-class NADEConfig(AutoregressiveConfig):
+class NADEConfig(AutoregressiveConfig, ClassConditional):
     """Options of `nade`."""
 
     training: ClassVar[Training] = Training(
@@ -61,7 +61,7 @@ class NADEConfig(AutoregressiveConfig):
 
 
 @dataclass(frozen=True)
-class MADEConfig(AutoregressiveConfig):
+class MADEConfig(AutoregressiveConfig, ClassConditional):
     """Options of `made`."""
 
     training: ClassVar[Training] = Training(
@@ -81,7 +81,7 @@ class MADEConfig(AutoregressiveConfig):
 
 
 @dataclass(frozen=True)
-class PixelCNNConfig(AutoregressiveConfig):
+class PixelCNNConfig(AutoregressiveConfig, ClassConditional):
     """Options of `pixelcnn`."""
 
     training: ClassVar[Training] = Training(

@@ -85,6 +85,6 @@ class FVSBN(AutoregressiveModel):
         """The regressions' own biases."""
         return self.bias.view(-1)
 
-    def cached_conditional(self, n: int) -> Conditional:
+    def cached_conditional(self, n: int, condition: Condition = NOTHING) -> Conditional:
         """Conditionals for drawing `n` images, without what the whole network repeats."""
         return linear_conditional(self.weight, self.bias)

@@ -8,7 +8,8 @@ pixel just before, which tells most, so direct connections lead from each pixel 
 it. With several masks (and orderings, if order-agnostic) each training step uses one at random, and
 the model is the equal mixture over all of them, whose exact likelihood `log_prob` gives and from
 which `sample` draws: each image takes a mask, then its pixels in that mask's ordering. `complete`
-draws the mask from its posterior given the known pixels.
+draws the mask from its posterior given the known pixels. With `--conditional` the model is of
+p(x | y): each class adds vectors of its own to the biases of all layers.
 
 Paper: Germain et al. 2015, arXiv:1502.03509.
 
@@ -35,6 +36,7 @@ from gencli.models.autoregressive.ancestral import (
 )
 from gencli.models.autoregressive.base import AutoregressiveModel
 from gencli.models.autoregressive.configs import MADEConfig
+from gencli.models.autoregressive.labels import LabelBiases, with_labels
 from gencli.models.autoregressive.masked import draw_degrees, masked_linear
 from gencli.models.autoregressive.raster import to_raster
 from gencli.models.interface import NOTHING, Batch, Condition, Loss, Optimizer, Step, Update
@@ -64,11 +66,15 @@ class MADE(AutoregressiveModel):
         self.direct = nn.Linear(n, n * p, bias=False) if config.direct else None
         if self.direct is not None:
             nn.init.zeros_(self.direct.weight)
+        widths = (*config.hidden, n * p)
+        self.classes = LabelBiases(data.n_classes, widths) if config.conditional else None
         orders, degrees = draw_degrees(n, config.hidden, config.masks, config.order_agnostic)
         self.register_buffer("orders", orders)  # (M, D): the pixels in drawing order
         self.register_buffer("degrees", degrees)  # (M, sum of widths)
 
-    def parameters_of(self, pixels: Tensor, mask: int = 0) -> Tensor:
+    def parameters_of(
+        self, pixels: Tensor, mask: int = 0, condition: Condition = NOTHING
+    ) -> Tensor:
         """Each pixel's distribution under one mask: (B, D) -> (B, D, P)."""
         position = torch.empty_like(self.orders[mask])
         position[self.orders[mask]] = torch.arange(1, len(position) + 1, device=position.device)
@@ -77,10 +83,13 @@ class MADE(AutoregressiveModel):
         before = (position - 1).repeat_interleave(p)
         degrees = (position, *hidden, before)
         h = pixels
-        for layer, in_degree, out_degree in zip(self.linears(), degrees, degrees[1:], strict=False):
+        biases = self.biases(condition)
+        for layer, bias, in_degree, out_degree in zip(
+            self.linears(), biases, degrees, degrees[1:], strict=False
+        ):
             if h is not pixels:
                 h = F.dropout(F.relu(h), self.config.dropout, self.training)
-            h = masked_linear(h, layer.weight, layer.bias, in_degree, out_degree)
+            h = masked_linear(h, layer.weight, bias, in_degree, out_degree)
         if self.direct is not None:
             h = h + masked_linear(pixels, self.direct.weight, None, position, before)
         return h.view(*pixels.shape, p)
@@ -89,19 +98,23 @@ class MADE(AutoregressiveModel):
         """The layers, unmasked."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
+    def biases(self, condition: Condition) -> list[Tensor]:
+        """Of the layers: (out,) each, or (B, out) by the images' classes."""
+        return with_labels([layer.bias for layer in self.linears()], self.classes, condition)
+
     def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Exact log p(x) of the mixture of all masks, nats per image: (B, C, H, W) -> (B,)."""
-        each = [self._log_prob(x, mask) for mask in range(self.config.masks)]
+        each = [self._log_prob(x, mask, condition) for mask in range(self.config.masks)]
         return torch.stack(each).logsumexp(0) - math.log(self.config.masks)
 
-    def _log_prob(self, x: Tensor, mask: int) -> Tensor:
+    def _log_prob(self, x: Tensor, mask: int, condition: Condition) -> Tensor:
         pixels = to_raster(x)
-        return log_prob_sum(self.likelihood, self.parameters_of(pixels, mask), pixels)
+        return log_prob_sum(self.likelihood, self.parameters_of(pixels, mask, condition), pixels)
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """-log p(x) under one mask, chosen at random: a bound on that of the mixture."""
         mask = int(torch.randint(self.config.masks, ())) if self.config.masks > 1 else 0
-        return Loss(-self._log_prob(batch.images, mask).mean())
+        return Loss(-self._log_prob(batch.images, mask, batch.condition).mean())
 
     def updates(self) -> tuple[Update, ...]:
         """One, by Adam with weight decay."""
@@ -112,14 +125,18 @@ class MADE(AutoregressiveModel):
         """That of the last layer."""
         return self.linears()[-1].bias
 
-    def cached_conditional(self, n: int, mask: int = 0) -> Conditional:
+    def cached_conditional(
+        self, n: int, condition: Condition = NOTHING, mask: int = 0
+    ) -> Conditional:
         """Conditionals for drawing `n` images under one mask, each hidden unit computed once."""
         order = self.orders[mask]
         weights: list[Tensor] = [layer.weight for layer in self.linears()]
-        biases: list[Tensor] = [layer.bias for layer in self.linears()]
+        biases = self.biases(condition)
         weights[0] = weights[0][:, order]
         weights[-1] = weights[-1].view(len(order), -1, weights[-1].shape[1])[order].flatten(0, 1)
-        biases[-1] = biases[-1].view(len(order), -1)[order].flatten()
+        last = biases[-1]
+        last = last.view(*last.shape[:-1], len(order), -1)  # (D, P), or (n, D, P)
+        biases[-1] = last[..., order, :].flatten(-2)
         degrees = torch.split(self.degrees[mask], list(self.config.hidden))
         layered = layered_conditional(weights, biases, degrees, n)
         if self.direct is None:
@@ -133,6 +150,7 @@ class MADE(AutoregressiveModel):
         n: int,
         generator: ImageGenerator,
         temperature: float,
+        condition: Condition = NOTHING,
         given: Tensor | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
@@ -146,7 +164,7 @@ class MADE(AutoregressiveModel):
             known = known.expand(n, 1, *known.shape[-2:])
             log_weight = torch.stack(
                 [
-                    self.log_known(mask, uniforms[:, 1:], temperature, given, known)
+                    self.log_known(mask, uniforms[:, 1:], temperature, condition, given, known)
                     for mask in range(self.config.masks)
                 ],
                 dim=1,
@@ -157,7 +175,7 @@ class MADE(AutoregressiveModel):
         for m in sorted(set(mask.tolist())):
             rows = (mask == m).nonzero().squeeze(1)
             images[rows] = self._draw(
-                m, uniforms[rows, 1:], temperature,
+                m, uniforms[rows, 1:], temperature, condition.rows(rows),
                 None if given is None else given[rows], None if known is None else known[rows],
             )  # fmt: skip
         return images
@@ -167,18 +185,25 @@ class MADE(AutoregressiveModel):
         mask: int,
         uniforms: Tensor,
         temperature: float,
+        condition: Condition,
         given: Tensor | None,
         known: Tensor | None,
     ) -> Tensor:
         return ancestral(
-            self.cached_conditional(len(uniforms), mask), self.likelihood, uniforms,
+            self.cached_conditional(len(uniforms), condition, mask), self.likelihood, uniforms,
             self.data.shape, temperature=temperature, given=given, known=known,
             order=self.orders[mask],
         )  # fmt: skip
 
     @torch.no_grad()
     def log_known(
-        self, mask: int, uniforms: Tensor, temperature: float, given: Tensor, known: Tensor
+        self,
+        mask: int,
+        uniforms: Tensor,
+        temperature: float,
+        condition: Condition,
+        given: Tensor,
+        known: Tensor,
     ) -> Tensor:
         """Log-probability (n,) of the known pixels under one mask, nats.
 
@@ -194,7 +219,8 @@ class MADE(AutoregressiveModel):
         if bool((in_turn.diff(dim=1) != 1).all()):  # never known after unknown
             filled = given.where(known, 0).to(uniforms)
         else:
-            filled = self._draw(mask, uniforms, temperature, given, known)
+            filled = self._draw(mask, uniforms, temperature, condition, given, known)
         pixels = to_raster(filled)
-        each = self.likelihood.log_prob(self.parameters_of(pixels, mask), pixels)
+        parameters = self.parameters_of(pixels, mask, condition)
+        each = self.likelihood.log_prob(parameters, pixels)
         return each.where(held, 0).sum(1)

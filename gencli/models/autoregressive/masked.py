@@ -43,8 +43,14 @@ def draw_degrees(
 def masked_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, in_degree: Tensor, out_degree: Tensor
 ) -> Tensor:
-    """A linear map (B, in) -> (B, out); output j sees inputs i with in_degree_i <= out_degree_j."""
-    return F.linear(x, weight * (out_degree.unsqueeze(1) >= in_degree), bias)
+    """A linear map (B, in) -> (B, out); output j sees inputs i with in_degree_i <= out_degree_j.
+
+    The bias is (out,), or (B, out) where each image has its own.
+    """
+    weight = weight * (out_degree.unsqueeze(1) >= in_degree)
+    if bias is not None and bias.dim() == 2:
+        return torch.addmm(bias, x, weight.t())
+    return F.linear(x, weight, bias)
 
 
 def channel_group(n_channels: int, n_groups: int) -> Tensor:

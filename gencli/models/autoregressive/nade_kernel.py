@@ -27,9 +27,9 @@ def running_outputs(
     Args:
         x: Pixels (B, D).
         w: (D, H), the row w_i added to the sum once pixel i is known.
-        c: (H,), the sum before the first pixel.
+        c: (H,), the sum before the first pixel, or (B, H) where each image has its own.
         v: (D, P, H).
-        b: (D, P).
+        b: (D, P), or (B, D, P) likewise.
         activation: Elementwise.
     """
     a = c.expand(len(x), -1)
@@ -72,7 +72,8 @@ class _RunningLogProbSum(torch.autograd.Function):
         activation: Activation, likelihood: Likelihood,
     ) -> Tensor:  # fmt: skip
         grad_w, grad_v, grad_b = torch.empty_like(w), torch.empty_like(v), torch.empty_like(b)
-        a = c.repeat(len(x), 1)  # (B, H)
+        a = c.expand(len(x), -1).clone()  # (B, H)
+        b_rows = b.unsqueeze(1) if b.dim() == 2 else b.transpose(0, 1)  # (D, 1 or B, P)
         before = torch.zeros_like(a)  # sum of delta up to the pixel
         pixels = x.t().contiguous()  # (D, B)
         buffers = x.new_empty(2, CHUNK, *a.shape)
@@ -83,10 +84,13 @@ class _RunningLogProbSum(torch.autograd.Function):
             h, delta = buffers[:, : len(x_here)]
             _fill_with_sums(h, a, x_here, w_here)
             h.sigmoid_() if activation == "sigmoid" else h.relu_()
-            output = torch.bmm(v_here, h.transpose(1, 2)).transpose(1, 2) + b[here].unsqueeze(1)
+            output = torch.bmm(v_here, h.transpose(1, 2)).transpose(1, 2) + b_rows[here]
             g = likelihood.gradient(output, x_here).transpose(1, 2)  # (K, P, B)
             torch.bmm(g, h, out=grad_v[here])
-            torch.sum(g, 2, out=grad_b[here])
+            if b.dim() == 2:
+                torch.sum(g, 2, out=grad_b[here])
+            else:
+                grad_b[:, here] = g.permute(2, 0, 1)
             if v.shape[1] == 1:
                 torch.mul(g.transpose(1, 2), v_here, out=delta)  # the same, faster
             else:
@@ -101,7 +105,7 @@ class _RunningLogProbSum(torch.autograd.Function):
             before = before.clone()  # the buffer is filled anew
             outputs.append(output)
         torch.addmm(grad_w, pixels, before, beta=-1, out=grad_w)
-        ctx.save_for_backward(grad_w, before.sum(0), grad_v, grad_b)
+        ctx.save_for_backward(grad_w, before.sum(0) if c.dim() == 1 else before, grad_v, grad_b)
         return likelihood.log_prob(torch.cat(outputs), pixels).sum()
 
     @staticmethod

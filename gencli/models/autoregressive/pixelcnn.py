@@ -4,7 +4,9 @@
 
 A 7 x 7 convolution with mask A reads the image; residual blocks of 1 x 1, k x k (mask B) and 1 x 1
 convolutions follow, then two 1 x 1 layers. With `gated`, a vertical stack sees all rows above
-without a blind spot, a horizontal stack sees the row so far, and units are tanh(a) sigma(b).
+without a blind spot, a horizontal stack sees the row so far, and units are tanh(a) sigma(b). With
+`--conditional` the model is of p(x | y): the class adds a vector to every layer, as in section 2.3
+of the second paper, and to each pixel's bias.
 
 Papers: van den Oord et al. 2016, arXiv:1601.06759 (residual blocks, masks, softmax) and
 arXiv:1606.05328 (gates, two stacks); the logistic mixture is that of arXiv:1701.05517, but with a
@@ -26,6 +28,7 @@ from gencli.errors import UsageError
 from gencli.models.autoregressive.ancestral import Conditional
 from gencli.models.autoregressive.base import AutoregressiveModel
 from gencli.models.autoregressive.configs import PixelCNNConfig
+from gencli.models.autoregressive.labels import LabelBiases
 from gencli.models.autoregressive.pixelcnn_cache import gated_rows, residual_rows
 from gencli.models.autoregressive.pixelcnn_networks import GatedStacks, ResidualStack
 from gencli.models.autoregressive.raster import from_raster, to_raster
@@ -56,21 +59,32 @@ class PixelCNN(AutoregressiveModel):
         )  # fmt: skip
         nn.init.normal_(self.stacks.last.weight, std=0.01)
         self.bias = nn.Parameter(torch.zeros(data.n_pixels, self.likelihood.n_params))
+        widths = (*self.stacks.label_widths, self.bias.numel())
+        self.classes = LabelBiases(data.n_classes, widths) if config.conditional else None
 
-    def parameters_of(self, pixels: Tensor) -> Tensor:
+    def labels(self, condition: Condition) -> tuple[list[Tensor], Tensor]:
+        """What the classes add to the layers, and each pixel's bias, (D, P) or (B, D, P)."""
+        if self.classes is None:
+            return [], self.bias
+        *layers, bias = self.classes(condition)
+        return layers, self.bias + bias.view(-1, *self.bias.shape)
+
+    def parameters_of(self, pixels: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Each pixel's distribution given those before it: raster (B, D) -> (B, D, P)."""
-        outputs: Tensor = self.stacks(from_raster(pixels, self.data.shape))  # (B, C * P, H, W)
+        layers, bias = self.labels(condition)
+        x = from_raster(pixels, self.data.shape)
+        outputs: Tensor = self.stacks(x, layers)  # (B, C * P, H, W)
         rows = outputs.permute(0, 2, 3, 1).reshape(*pixels.shape, self.likelihood.n_params)
-        return rows + self.bias
+        return rows + bias
 
     def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
         pixels = to_raster(x)
-        return log_prob_sum(self.likelihood, self.parameters_of(pixels), pixels)
+        return log_prob_sum(self.likelihood, self.parameters_of(pixels, condition), pixels)
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """-log p(x)."""
-        return Loss(-self.log_prob(batch.images).mean())
+        return Loss(-self.log_prob(batch.images, batch.condition).mean())
 
     def updates(self) -> tuple[Update, ...]:
         """One, by Adam with weight decay."""
@@ -81,10 +95,11 @@ class PixelCNN(AutoregressiveModel):
         """The bias of all pixels."""
         return self.bias.view(-1)
 
-    def cached_conditional(self, n: int) -> Conditional:
+    def cached_conditional(self, n: int, condition: Condition = NOTHING) -> Conditional:
         """Conditionals for drawing `n` images, computing one position per layer."""
+        layers, bias = self.labels(condition)
         if isinstance(self.stacks, GatedStacks):
-            network = gated_rows(self.stacks, n, self.data.shape)
+            network = gated_rows(self.stacks, n, self.data.shape, layers)
         else:
-            network = residual_rows(self.stacks, n, self.data.shape)
-        return lambda t, pixels: network(t, pixels) + self.bias[t]
+            network = residual_rows(self.stacks, n, self.data.shape, layers)
+        return lambda t, pixels: network(t, pixels) + bias[..., t, :]

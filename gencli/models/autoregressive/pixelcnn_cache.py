@@ -8,7 +8,7 @@ colour pixel is gone through once per channel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,12 @@ from torch import Tensor
 
 from gencli.models.autoregressive.ancestral import Conditional
 from gencli.models.autoregressive.masked import CausalConv2d
-from gencli.models.autoregressive.pixelcnn_networks import GatedStacks, ResidualStack, gate
+from gencli.models.autoregressive.pixelcnn_networks import (
+    GatedStacks,
+    ResidualStack,
+    everywhere,
+    gate,
+)
 
 
 class RowCache:
@@ -26,9 +31,10 @@ class RowCache:
         conv: The convolution.
         n: Images at once.
         width: Of the images.
+        label: What the images' classes add to the outputs, (n, out).
     """
 
-    def __init__(self, conv: CausalConv2d, n: int, width: int) -> None:
+    def __init__(self, conv: CausalConv2d, n: int, width: int, label: Tensor | None = None) -> None:
         weight = conv.masked_weight()
         rows, r = weight.shape[2] - 1, conv.reach
         own_is_seen = bool(conv.mask[:, :, -1, r].any())  # by mask A in one colour it is not
@@ -36,10 +42,17 @@ class RowCache:
         self.above = weight[:, :, :rows] if rows else None
         self.left = weight[:, :, -1, : self.taps].permute(2, 1, 0).flatten(0, 1).contiguous()
         self.bias = conv.bias
+        self.label = None if label is None else everywhere(label)
         self.reach, self.width = r, width
         self.kept = weight.new_zeros(rows, n, width + 2 * r, weight.shape[1])
         self.row = weight.new_zeros(n, width + 2 * r, weight.shape[1])
-        self.base = self.bias.expand(width, n, -1)  # (W, n, out), what the row starts from
+        self.start_from(self.bias[:, None, None].expand(n, -1, 1, width))
+
+    def start_from(self, given: Tensor) -> None:
+        """What the row's outputs are without it, (n, out, 1, W), before the class adds its own."""
+        if self.label is not None:
+            given = given + self.label
+        self.base = given.squeeze(2).permute(2, 0, 1).contiguous()  # (W, n, out)
 
     def next_row(self) -> None:
         """The row is complete: move up and compute what the rows above give the next one."""
@@ -47,7 +60,7 @@ class RowCache:
             self.kept = torch.cat([self.kept[1:], self.row.unsqueeze(0)])
             window = self.kept.permute(1, 3, 0, 2)  # (n, in, rows, W + 2r)
             given = F.conv2d(window, self.above, self.bias)  # (n, out, 1, W)
-            self.base = given.squeeze(2).permute(2, 0, 1).contiguous()
+            self.start_from(given)
         self.row.zero_()
 
     def put(self, j: int, x: Tensor) -> None:
@@ -94,11 +107,15 @@ def _walk(
     return conditional
 
 
-def residual_rows(stack: ResidualStack, n: int, shape: tuple[int, int, int]) -> Conditional:
+def residual_rows(
+    stack: ResidualStack, n: int, shape: tuple[int, int, int], labels: Sequence[Tensor] = ()
+) -> Conditional:
     """The conditional of `ResidualStack` for drawing `n` images of `shape` (C, H, W)."""
-    first = RowCache(stack.first, n, shape[2])
     blocks = stack.residual_blocks()
-    caches = [RowCache(block.conv, n, shape[2]) for block in blocks]
+    first, *caches = (
+        RowCache(conv, n, shape[2], labels[index] if labels else None)
+        for index, conv in enumerate((stack.first, *(block.conv for block in blocks)))
+    )
     reduce = [_pointwise(block.reduce) for block in blocks]
     expand = [_pointwise(block.expand) for block in blocks]
     mix, last = _pointwise(stack.mix), _pointwise(stack.last)
@@ -117,11 +134,17 @@ def residual_rows(stack: ResidualStack, n: int, shape: tuple[int, int, int]) -> 
     return _walk(shape, first.put, next_row, outputs)
 
 
-def gated_rows(stacks: GatedStacks, n: int, shape: tuple[int, int, int]) -> Conditional:
+def gated_rows(
+    stacks: GatedStacks, n: int, shape: tuple[int, int, int], labels: Sequence[Tensor] = ()
+) -> Conditional:
     """The conditional of `GatedStacks`: its vertical stack goes row by row, the other by pixel."""
     width = shape[2]
     layers = stacks.gated_layers()
-    caches = [RowCache(layer.horizontal, n, width) for layer in layers]
+    halves = [label.chunk(2, 1) for label in labels]  # for the vertical, and the horizontal stack
+    caches = [
+        RowCache(layer.horizontal, n, width, halves[index][1] if halves else None)
+        for index, layer in enumerate(layers)
+    ]
     out = [_pointwise(layer.out) for layer in layers]
     mix, last = _pointwise(stacks.mix), _pointwise(stacks.last)
     kernels = [layer.vertical.weight for layer in layers]
@@ -132,8 +155,9 @@ def gated_rows(stacks: GatedStacks, n: int, shape: tuple[int, int, int]) -> Cond
         for index, (layer, cache) in enumerate(zip(layers, caches, strict=True)):
             rows[index] = torch.cat([rows[index][:, :, 1:], v.unsqueeze(2)], 2)
             v = F.conv2d(rows[index], kernels[index], layer.vertical.bias, padding=(0, cache.reach))
-            below = layer.link(v).squeeze(2).permute(2, 0, 1)  # (W, n, 2 * channels)
-            cache.base = below + cache.bias
+            if halves:
+                v = v + everywhere(halves[index][0])
+            cache.start_from(layer.link(v) + cache.bias[:, None, None])
             cache.next_row()
             v = gate(v).squeeze(2)
             if index == 0:

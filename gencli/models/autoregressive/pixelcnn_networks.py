@@ -3,16 +3,24 @@
 Both map images (B, C, H, W) to outputs (B, C * P, H, W), the P outputs of a colour channel side by
 side, functions of the pixels above and to the left and of the channels before. Convolutions do not
 know where they are, and a pixel's place tells much: a map of features per position is added to the
-first layer's.
+first layer's. Classes come as vectors (B, width), one for each of `label_widths`, which are added
+to what the layers compute before their units.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencli.models.autoregressive.masked import CausalConv2d, channel_group
+
+
+def everywhere(vectors: Tensor) -> Tensor:
+    """(B, C) -> (B, C, 1, 1): the same at every position."""
+    return vectors[:, :, None, None]
 
 
 class ResidualBlock(nn.Module):
@@ -32,9 +40,10 @@ class ResidualBlock(nn.Module):
             nn.init.kaiming_normal_(layer.weight)
         nn.init.normal_(self.expand.weight, std=0.01)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> the same."""
-        h = F.relu(self.conv(F.relu(self.reduce(F.relu(x)))))
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """(B, channels, H, W) -> the same; `label` is (B, channels // 2)."""
+        h = self.conv(F.relu(self.reduce(F.relu(x))))
+        h = F.relu(h if label is None else h + everywhere(label))
         out: Tensor = x + self.expand(F.dropout(h, self.dropout, self.training))
         return out
 
@@ -58,16 +67,19 @@ class ResidualStack(nn.Module):
         )
         self.mix = CausalConv2d(features, features, 1, "B")
         self.last = CausalConv2d(features, outputs, 1, "B")
+        self.label_widths = (channels, *(channels // 2,) * n_blocks)
 
     def residual_blocks(self) -> list[ResidualBlock]:
         """The blocks, in order."""
         return [block for block in self.blocks if isinstance(block, ResidualBlock)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, labels: Sequence[Tensor] = ()) -> Tensor:
         """(B, C, H, W) -> (B, C * P, H, W)."""
         h = self.first(x.contiguous(memory_format=torch.channels_last)) + self.place
-        for block in self.blocks:
-            h = block(h)
+        if labels:
+            h = h + everywhere(labels[0])
+        for index, block in enumerate(self.blocks, 1):
+            h = block(h, labels[index] if labels else None)
         return self.last(F.relu(self.mix(F.relu(h))))  # type: ignore[no-any-return]
 
 
@@ -97,16 +109,19 @@ class GatedLayer(nn.Module):
         self.horizontal = CausalConv2d(read, gates, kernel, "A" if self.first else "B", above=False)
         self.out = CausalConv2d(features, features, 1, "B")
 
-    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Vertical and horizontal features (B, n, H, W)."""
-        v = self.vertical(F.pad(v, self.above))
+    def forward(self, v: Tensor, h: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Vertical and horizontal features (B, n, H, W); `label` is (B, 4 * channels), of both."""
+        v, own = self.vertical(F.pad(v, self.above)), self.horizontal(h)
+        if label is not None:
+            for_v, for_h = label.chunk(2, 1)
+            v, own = v + everywhere(for_v), own + everywhere(for_h)
         below = F.pad(self.link(v), (0, 0, 1, -1))  # shifted down by a row
-        out = self.out(gate(self.horizontal(h) + below))
+        out = self.out(gate(own + below))
         return gate(v), out if self.first else h + out
 
 
 class GatedStacks(nn.Module):
-    """The network of arXiv:1606.05328, unconditional."""
+    """The network of arXiv:1606.05328."""
 
     def __init__(
         self, shape: tuple[int, int, int], channels: int, n_layers: int, kernel: int,
@@ -123,16 +138,17 @@ class GatedStacks(nn.Module):
         self.mix = CausalConv2d(features, features, 1, "B")
         self.last = CausalConv2d(features, outputs, 1, "B")
         self.dropout = dropout
+        self.label_widths = (4 * channels,) * n_layers
 
     def gated_layers(self) -> list[GatedLayer]:
         """The layers, in order."""
         return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, labels: Sequence[Tensor] = ()) -> Tensor:
         """(B, C, H, W) -> (B, C * P, H, W)."""
         v = h = x.contiguous(memory_format=torch.channels_last)
         for index, layer in enumerate(self.layers):
-            v, h = layer(v, h)
+            v, h = layer(v, h, labels[index] if labels else None)
             if index == 0:
                 v, h = v + self.place, h + self.place
             h = F.dropout(h, self.dropout, self.training)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import Config, Training, option
+from gencli.config import ClassConditional, Training, option
 
 
 @dataclass(frozen=True)
-class MixtureConfig(Config):
+class MixtureConfig(ClassConditional):
     """Options of `mixture`."""
 
     training: ClassVar[Training] = Training(epochs=25, batch_size=500, binarize="dynamic")
 
-    components: int = option(200, "Components.", min=1)
+    components: int = option(200, "Components; with --conditional, of each class.", min=1)
     kind: Literal["auto", "bernoulli", "gaussian"] = option(
         "auto", "Of what; auto is Bernoullis for binary data and Gaussians otherwise."
     )

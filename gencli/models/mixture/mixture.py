@@ -9,6 +9,8 @@ added to every component, which keeps unseen images possible.
 Components start at images spread out by k-means++ (Arthur and Vassilvitskii 2007), half-way to the
 mean image. One that less than one image belongs to becomes a disturbed copy of the heaviest, and
 the two share their weights. Log p plus the log prior falls in no step but one that does this.
+With `--conditional` each class has components of its own, and the model is of p(x | y): that is a
+mixture for each class, trained at once.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from gencli.data.conditions import labels_of
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.interface import (
@@ -37,7 +40,10 @@ from gencli.random import ImageGenerator
 
 
 class Mixture(GenerativeModel):
-    """A table of component means, and variances of Gaussians, with a weight each."""
+    """A table of component means, and variances of Gaussians, with a weight each.
+
+    Those of a class stand together: component k is of class k // components.
+    """
 
     bf16: ClassVar[bool] = False
 
@@ -57,8 +63,9 @@ class Mixture(GenerativeModel):
                 "Add --binarize dynamic, or take --kind gaussian.",
             )
         self.discrete_levels = None if self.gaussian else 2
-        n, d = config.components, data.n_pixels
-        self.log_weight = nn.Parameter(torch.full((n,), -math.log(n)))
+        self.n_groups = data.n_classes if config.conditional else 1
+        n, d = self.n_groups * config.components, data.n_pixels
+        self.log_weight = nn.Parameter(torch.full((n,), -math.log(config.components)))
         self.mean = nn.Parameter(0.25 + 0.5 * torch.rand(n, d))
         # The sufficient statistics of the epoch so far.
         self.register_buffer("count", torch.zeros(n))
@@ -69,9 +76,20 @@ class Mixture(GenerativeModel):
         self.register_buffer("data_mean", torch.full((d,), 0.5))
         self.register_buffer("data_variance", torch.full((d,), 0.25))
 
-    def joint(self, x: Tensor) -> Tensor:
-        """The terms log pi_k + log p(x|k), (B, n_components), of flat images (B, D)."""
-        log_weight = self.log_weight.log_softmax(0)  # exactly a distribution, rounding or not
+    def joint(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """The terms log pi_k + log p(x|k), (B, n_components), of flat images (B, D).
+
+        They are -inf for components of other classes than the images'.
+        """
+        joint = self._joint(x)
+        if not self.config.conditional:
+            return joint
+        groups = torch.arange(joint.shape[1], device=x.device) // self.config.components
+        return joint.masked_fill(groups != labels_of(condition).unsqueeze(1), -math.inf)
+
+    def _joint(self, x: Tensor) -> Tensor:
+        # Of each group exactly a distribution, rounding or not.
+        log_weight = self.grouped(self.log_weight).log_softmax(1).flatten()
         if not self.gaussian:
             mean = self.mean.clamp(1e-6, 1 - 1e-6)
             return torch.addmm(log_weight + torch.log1p(-mean).sum(1), x, mean.logit().T)
@@ -81,18 +99,22 @@ class Mixture(GenerativeModel):
         constant = (precision * mean.square() + (2 * math.pi * self.variance).log()).sum(1)
         return log_weight - 0.5 * (squares + constant)
 
+    def grouped(self, values: Tensor) -> Tensor:
+        """A value of each component, (n_components,) -> (classes, components); (1, components)."""
+        return values.view(self.n_groups, -1)
+
     def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Exact log p(x), (B,) nats; a density for Gaussians."""
-        return torch.logsumexp(self.joint(x.flatten(1)), 1)
+        return torch.logsumexp(self.joint(x.flatten(1), condition), 1)
 
-    def responsibilities(self, x: Tensor) -> Tensor:
+    def responsibilities(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """p(k|x), (B, n_components): soft labels of images (B, C, H, W)."""
-        return torch.softmax(self.joint(x.flatten(1)), 1)
+        return torch.softmax(self.joint(x.flatten(1), condition), 1)
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """The E-step on a batch: -log p(x), and statistics gathered in the buffers."""
         x = batch.images.flatten(1)
-        joint = self.joint(x)
+        joint = self.joint(x, batch.condition)
         log_p = torch.logsumexp(joint, 1, keepdim=True)
         share = (joint - log_p).exp()
         self.count += share.sum(0)
@@ -105,8 +127,9 @@ class Mixture(GenerativeModel):
     def maximize(self) -> None:
         """The M-step: parameters from the statistics, which begin anew."""
         prior = self.config.smoothing
-        weight = (self.count + prior) / (self.count + prior).sum()
-        self.log_weight.copy_(weight.clamp_min(1e-30).log())
+        weight = self.grouped(self.count + prior)
+        weight = weight / weight.sum(1, keepdim=True)
+        self.log_weight.copy_(weight.clamp_min(1e-30).log().flatten())
         n = (self.count + prior).clamp_min(1e-10).unsqueeze(1)
         self.mean.copy_((self.total + prior * self.data_mean) / n)
         if self.gaussian:
@@ -114,15 +137,15 @@ class Mixture(GenerativeModel):
             variance = second - (self.mean - self.data_mean).square()
             self.variance.copy_(variance.clamp_min(self.config.variance_floor))
             self.squares.zero_()
-        self._revive()
+        for group in torch.arange(len(self.count), device=self.count.device).chunk(self.n_groups):
+            self._revive(group)
         self.count.zero_()
         self.total.zero_()
 
-    def _revive(self) -> None:
-        """Split the heaviest components in two for those that less than one image belongs to."""
-        dead, alive = (
-            torch.nonzero(those).flatten() for those in (self.count < 1, self.count >= 1)
-        )
+    def _revive(self, group: Tensor) -> None:
+        """Split a group's heaviest components for those that less than one image belongs to."""
+        lonely = self.count[group] < 1
+        dead, alive = group[lonely], group[~lonely]
         heavy = alive[self.count[alive].argsort(descending=True)][: len(dead)]
         dead = dead[: len(heavy)]
         both = torch.logaddexp(self.log_weight[heavy], self.log_weight[dead])
@@ -134,7 +157,11 @@ class Mixture(GenerativeModel):
     @torch.no_grad()
     def start(self, data: Iterable[Batch]) -> None:
         """Means at images spread out by k-means++, half-way to the mean image."""
-        levels = torch.cat([(255 * b.images.flatten(1)).round().byte() for b in data])
+        images, labels = list[Tensor](), list[Tensor]()
+        for batch in data:
+            images.append((255 * batch.images.flatten(1)).round().byte())
+            labels.append(self._group_of(batch.condition, len(batch.images)))
+        levels = torch.cat(images)
         n_seeds = min(self.config.seeds, len(levels))
         chosen = torch.randperm(len(levels), device=levels.device)[:n_seeds]
         x = levels[chosen].float() / 255
@@ -144,9 +171,18 @@ class Mixture(GenerativeModel):
         )  # half an image each of black and white: nothing is impossible
         self.data_mean.copy_(mean * keep + 0.5 * (1 - keep))
         self.data_variance.copy_(variance.clamp_min(self.config.variance_floor))
-        self.mean.copy_(0.5 * (spread_out(x, len(self.mean)) + self.data_mean))
+        of_class = torch.cat(labels)[chosen]
+        for group, rows in enumerate(self.mean.chunk(self.n_groups)):
+            own = x[of_class == group]
+            starts = spread_out(own if len(own) else x, len(rows))  # a class may be missing
+            rows.copy_(0.5 * (starts + self.data_mean))
         if self.gaussian:
             self.variance.copy_(self.data_variance.expand_as(self.mean))
+
+    def _group_of(self, condition: Condition, n: int) -> Tensor:
+        if self.config.conditional:
+            return labels_of(condition)
+        return torch.zeros(n, dtype=torch.int64, device=self.count.device)
 
     def updates(self) -> tuple[Update, ...]:
         """One update without an optimizer: the E-step, with the M-step at the end of an epoch."""
@@ -162,8 +198,10 @@ class Mixture(GenerativeModel):
     ) -> Tensor:
         """Draw a component for each image, then its pixels."""
         uniform = generator.uniform(1 + self.data.n_pixels)
-        edges = self.log_weight.double().softmax(0).cumsum(0)[:-1]
-        component = torch.searchsorted(edges, uniform[:, 0].double(), right=True)
+        edges = self.grouped(self.log_weight).double().softmax(1).cumsum(1)[:, :-1]
+        group = self._group_of(condition, n)
+        component = (uniform[:, :1].double() >= edges[group]).sum(1)
+        component += group * self.config.components
         mean, pixels = self.mean[component], uniform[:, 1:]
         if self.gaussian:
             noise = torch.special.ndtri(pixels.clamp_min(2**-25))
