@@ -34,8 +34,6 @@ class Training:
     warmup: int = 0
     ema_decay: float = 0.0
     binarize: Binarization = "none"
-    threads: int | None = None
-    """Threads that the model does best with; None is as many as the machine has cores."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping
+from functools import cache
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 """What the environment may say of how threads wait."""
@@ -30,12 +31,16 @@ def wait_asleep(environment: MutableMapping[str, str]) -> None:
         environment["OMP_WAIT_POLICY"] = "passive"
 
 
-def use(asked: int | None, hint: int | None) -> int:
-    """Set torch's number of threads.
+def use(asked: int | None = None, before: int | None = None) -> int:
+    """Set torch's number of threads: half of the machine's cores unless somebody says otherwise.
+
+    Two commands at once then have a core for each thread. Where they do not, each waits at every
+    barrier for a thread that has lost its core: two trainings of `dcgan` with two threads each came
+    to 6% of one alone on two cores, and with one thread each to 199% (benchmarks/neighbours.py).
 
     Args:
-        asked: As by --threads; None leaves it to the model and the machine.
-        hint: What the model does best with; it does not outdo what the environment says.
+        asked: As by --threads.
+        before: What a run that goes on was begun with; it does not outdo the environment.
 
     Returns:
         The number in use.
@@ -44,7 +49,15 @@ def use(asked: int | None, hint: int | None) -> int:
 
     wanted = asked
     if wanted is None and not any(name in os.environ for name in COUNTS):
-        wanted = min(hint, torch.get_num_threads()) if hint is not None else None
+        wanted = min(before, cores()) if before is not None else max(cores() // 2, 1)
     if wanted is not None:
         torch.set_num_threads(wanted)
+    return torch.get_num_threads()
+
+
+@cache
+def cores() -> int:
+    """The cores that torch would use by itself."""
+    import torch
+
     return torch.get_num_threads()

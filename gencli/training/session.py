@@ -70,7 +70,7 @@ def start(
     options = spec.options().parsed(config)
     settings = resolve(given, options.training)
     device = choose_device(settings.device)
-    n_threads = threads.use(settings.threads, options.training.threads)
+    n_threads = threads.use(settings.threads)
     precision = choose_precision(settings.precision, device, model_allows=spec.load().bf16)
     if data_options.binarize is None:
         how = catalogue.fixed_binarization(data_options.data) or options.training.binarize

@@ -37,7 +37,10 @@ class Settings(Options):
         "auto", "auto is bf16 where the hardware has it and the model allows it."
     )
     threads: int | None = option(
-        None, "Threads on the CPU: what the model does best with unless given.", min=1, max=1024
+        None,
+        "Threads on the CPU: half of the cores unless given, so that two trainings fit.",
+        min=1,
+        max=1024,
     )
     compile: bool = option(False, "Compile the networks with torch.compile.")
     sample_every: int | None = option(
@@ -93,7 +96,7 @@ def resolve(given: Mapping[str, Any], training: Training) -> Settings:
         )
     if given.get("max_time") is not None:
         parse_duration(given["max_time"])
-    defaults = {k: v for k, v in vars(training).items() if k != "threads"}  # a hint, no setting
+    defaults = dict(vars(training))
     if timed:
         defaults["lr_schedule"] = "constant"
     if timed or "steps" in given:

@@ -47,25 +47,27 @@ def test_it_is_said_before_torch_is_imported():
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint", "environment", "used"),
+    ("asked", "before", "environment", "used"),
     [
-        *[(3, 1, {}, 3), (None, 1, {}, 1), (None, None, {}, 2), (None, 9, {}, 2)],
-        *[(None, 1, {"OMP_NUM_THREADS": "2"}, 2), (3, 1, {"OMP_NUM_THREADS": "2"}, 3)],
+        *[(3, 1, {}, 3), (None, 1, {}, 1), (None, None, {}, 2), (None, 9, {}, 4)],
+        *[(None, 1, {"OMP_NUM_THREADS": "2"}, 5), (3, 1, {"OMP_NUM_THREADS": "2"}, 3)],
     ],
 )
 def test_who_says_how_many(
-    monkeypatch: pytest.MonkeyPatch, asked: int | None, hint: int | None, environment, used: int
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, before: int | None, environment, used: int
 ):
     for name in threads.COUNTS:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    before = torch.get_num_threads()
+    monkeypatch.setattr(threads, "cores", lambda: 4)
+    restored = torch.get_num_threads()
     try:
-        torch.set_num_threads(2)
-        assert threads.use(asked, hint) == used
+        torch.set_num_threads(5)  # as the environment would have it
+        assert threads.use(asked, before) == used
+        assert threads.use(asked, before) == used  # not half of the half
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(restored)
 
 
 def test_a_run_keeps_its_threads(gencli: Gencli, image_folder: Path):
