@@ -1,9 +1,10 @@
 """Sampling 64 images pixel by pixel: gencli's caches against the whole network once per pixel.
 
 The same models, with random weights; the plain loop draws the same pixels (a test says so). Every
-pass of it costs the same, so it is timed over the first `--plain-pixels` of the 784 and scaled.
+pass of it costs the same, so it is timed over the first `--plain-pixels` of the 784 and scaled. Of
+`transformer` a pixel is a square of 2 x 2, of which there are 196.
 
-    python benchmarks/autoregressive_sampling.py [--models fvsbn,nade,made,pixelcnn,gated]
+    python benchmarks/autoregressive_sampling.py [--models fvsbn,nade,made,pixelcnn,gated,...]
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ from __future__ import annotations
 import argparse
 import time
 from functools import partial
+from typing import Any
 
 import torch
 from common import alternate, matmul_rate, report
 
 from gencli.data.spec import DataInfo
-from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn
+from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn, transformer
 from gencli.models.autoregressive.ancestral import uncached
-from gencli.models.autoregressive.configs import FVSBNConfig, MADEConfig, NADEConfig, PixelCNNConfig
+from gencli.models.autoregressive.configs import (
+    FVSBNConfig,
+    MADEConfig,
+    NADEConfig,
+    PixelCNNConfig,
+    TransformerConfig,
+)
 from gencli.models.interface import GenerativeModel
 from gencli.random import ImageGenerator
 
@@ -31,6 +39,8 @@ BUILDS = {
     "gated": lambda: pixelcnn.PixelCNN(
         PixelCNNConfig(channels=32, blocks=7, kernel=3, gated=True), DATA
     ),
+    "transformer": lambda: transformer.Transformer(TransformerConfig(patch=2), DATA),
+    "transformer-pixels": lambda: transformer.Transformer(TransformerConfig(patch=1), DATA),
 }
 
 
@@ -43,15 +53,21 @@ def ours(model: GenerativeModel, n: int) -> float:
 
 
 @torch.inference_mode()
-def plain(model: GenerativeModel, n: int, n_timed: int) -> float:
+def plain(model: Any, n: int, n_timed: int) -> float:
     """Images per second of the loop that runs the whole network for every pixel."""
-    conditional = uncached(model.parameters_of)  # type: ignore[operator]
-    pixels = torch.zeros(DATA.n_pixels, n)
-    u = torch.logit(torch.rand(DATA.n_pixels, n))
+    conditional = uncached(model.parameters_of)
+    places = n_places(model)
+    pixels = torch.zeros(places, n)
+    noise = model.likelihood.noise(torch.rand(places, n))
     began = time.perf_counter()
     for t in range(n_timed):
-        pixels[t] = (conditional(t, pixels).squeeze(1) > u[t]).float()
-    return n / (time.perf_counter() - began) * n_timed / DATA.n_pixels
+        pixels[t] = model.likelihood.draw(conditional(t, pixels), noise[t], 1.0)
+    return n / (time.perf_counter() - began) * n_timed / places
+
+
+def n_places(model: Any) -> int:
+    """How many times the plain loop runs the network."""
+    return model.patches.n_tokens if isinstance(model, transformer.Transformer) else DATA.n_pixels
 
 
 def multiply_adds(model: GenerativeModel) -> float:
@@ -66,6 +82,10 @@ def multiply_adds(model: GenerativeModel) -> float:
             if weight.dim() == 4
         ]
         return float(sum(kernels) * DATA.n_pixels)
+    if isinstance(model, transformer.Transformer):
+        places, config = model.patches.n_tokens, model.config
+        linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
+        return float(places * linear + config.depth * config.width * places * (places + 1))
     share = 1.0 if isinstance(model, nade.NADE) else 0.5  # half of a masked matrix is zero
     return share * sum(p.numel() for p in model.parameters() if p.dim() > 1)
 

@@ -36,10 +36,13 @@ KIN: dict[str, str] = {
     ),
     **dict.fromkeys(
         (
-            *("pixelrnn", "pixelcnn++", "pixelsnail", "imagegpt", "image-transformer", "var"),
-            *("gated-pixelcnn", "transformer", "autoregressive", "conditional-pixelcnn"),
+            *("pixelrnn", "pixelcnn++", "pixelsnail", "gated-pixelcnn", "autoregressive"),
+            "conditional-pixelcnn",
         ),
         "pixelcnn",
+    ),
+    **dict.fromkeys(
+        ("imagegpt", "igpt", "gpt", "image-transformer", "sparse-transformer", "var"), "transformer"
     ),
     **dict.fromkeys(("glow", "realnvp", "nice", "maf", "iaf", "flow", "orderless-nade"), "made"),
     **dict.fromkeys(("principal-components", "sparse-pca", "linear-gaussian"), "ppca"),

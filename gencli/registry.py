@@ -166,6 +166,13 @@ MODELS: tuple[ModelSpec, ...] = (
         "van den Oord et al. 2016, arXiv:1601.06759 and arXiv:1606.05328",
         "log_prob completion",
     ),
+    _spec(
+        "transformer",
+        "autoregressive.transformer:Transformer",
+        "Decoder-only transformer over pixels or squares of them",
+        "Vaswani et al. 2017, arXiv:1706.03762; Parmar et al. 2018, arXiv:1802.05751",
+        "log_prob completion",
+    ),
 )
 
 

@@ -156,9 +156,13 @@ class Categorical:
         return u
 
     def draw(self, params: Tensor, noise: Tensor, temperature: float) -> Tensor:
-        """Inverts the cumulative distribution; see `Likelihood`."""
+        """Inverts the cumulative distribution; see `Likelihood`.
+
+        The noise is scaled to where that ends, which rounding leaves a little short of 1 or beyond:
+        so a level of no probability is never drawn.
+        """
         cdf = torch.softmax(_at_least_float32(params) / temperature, -1).cumsum(-1)
-        level = (cdf[..., :-1] <= noise.to(cdf.dtype).unsqueeze(-1)).sum(-1)
+        level = (cdf[..., :-1] <= noise.to(cdf.dtype).unsqueeze(-1) * cdf[..., -1:]).sum(-1)
         return level.to(params.dtype) / (self.levels - 1)
 
 

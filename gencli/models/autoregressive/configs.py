@@ -103,3 +103,37 @@ class PixelCNNConfig(AutoregressiveConfig, ClassConditional):
     )
     components: int = option(10, "Components of the logistic mixture.", min=1)
     weight_decay: float = option(0.0, _DECAY, min=0)
+
+
+@dataclass(frozen=True)
+class TransformerConfig(AutoregressiveConfig, ClassConditional):
+    """Options of `transformer`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=10, batch_size=32, lr=1e-3, lr_schedule="cosine", warmup=200, ema_decay=0.999,
+        binarize="dynamic",
+    )  # fmt: skip
+
+    patch: int | None = option(
+        None,
+        "Side of the square of binary pixels that is one token; 2 unless given, 1 where that does "
+        "not fit. 8-bit values are a token each.",
+        min=1,
+    )
+    width: int = option(128, "Features of a token.", min=2)
+    depth: int = option(4, "Blocks.", min=1)
+    heads: int = option(4, "Attention heads of a block.", min=1)
+    reach: int = option(
+        1,
+        "Rows above and columns aside whose tokens enter beside the one just before; 0 for none.",
+        min=0,
+    )
+    dropout: float = option(
+        0.0, "Share of features dropped in training, of the input and after each layer.",
+        min=0, max=0.9,
+    )  # fmt: skip
+    likelihood: Literal["auto", "softmax", "logistic"] = option(
+        "auto", "Distribution of an 8-bit value; auto is softmax, as it is of binary tokens."
+    )
+    components: int = option(10, "Components of the logistic mixture.", min=1)
+    weight_decay: float = option(0.01, _DECAY, min=0)
