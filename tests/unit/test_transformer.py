@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gencli.data.conditions import NOTHING, Condition
@@ -17,7 +19,7 @@ from gencli.models.autoregressive.configs import TransformerConfig
 from gencli.models.autoregressive.patches import Patches, patches_for
 from gencli.models.autoregressive.raster import to_raster
 from gencli.models.autoregressive.transformer import Transformer
-from gencli.models.autoregressive.transformer_network import Decoder
+from gencli.models.autoregressive.transformer_network import Decoder, causal_attention
 from gencli.models.interface import Batch, Step
 from gencli.models.likelihoods import Categorical
 from gencli.random import ImageGenerator
@@ -149,6 +151,19 @@ def test_gradients_flow_from_earlier_places_alone(case: str) -> None:
     before = torch.arange(len(model.network.seen)).unsqueeze(1)
     outside = model.network.seen == len(before)
     assert ((model.network.seen < before) | outside).all()
+
+
+def test_attention_written_out_for_bf16_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    parts = [torch.randn(3, 2, 20, 8).bfloat16() for _ in range(3)]
+    results = []
+    for attend in (causal_attention, partial(F.scaled_dot_product_attention, is_causal=True)):
+        q, k, v = (part.clone().requires_grad_() for part in parts)
+        out = attend(q, k, v)
+        results.append((out, *torch.autograd.grad(out.float().square().sum(), (q, k, v))))
+    assert not torch.equal(results[0][0], results[1][0])  # two ways indeed
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=0.03, rtol=0.03)
 
 
 def drawn_plainly(model: Transformer, seed: int, n: int, temperature: float) -> Tensor:
