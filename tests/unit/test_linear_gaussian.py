@@ -21,6 +21,7 @@ from gencli.models.latent.configs import FactorAnalysisConfig, PPCAConfig
 from gencli.models.latent.factor_analysis import FactorAnalysis, em
 from gencli.models.latent.gaussian import LinearGaussian, ordered
 from gencli.models.latent.ppca import PPCA, principal_components
+from gencli.models.latent.spread import DEVIATION
 from gencli.random import ImageGenerator
 
 INFO = DataInfo(1, 3, 3)
@@ -85,17 +86,25 @@ def test_encoder_is_the_posterior_mean(kind: str) -> None:
 
 
 @KINDS
-def test_bound_is_the_mean_over_the_bins(kind: str) -> None:
-    """Averages of log p(x + u) over drawn u, and P(x) in one dimension, say the same."""
+def test_bound_is_the_mean_over_what_rounds_to_an_image(kind: str) -> None:
+    """Binary pixels: importance weights p(y) / q(y|x) of drawn y, their mean logarithm."""
     info = DataInfo(1, 3, 3, binarization="static")
     model, x = untrained(kind, info).requires_grad_(False), images(4, info)
     normal = MultivariateNormal(model.mean.double(), covariance_of(model))
-    u = torch.rand(200_000, 1, 9, dtype=torch.float64) - 0.5
-    drawn = normal.log_prob(x.flatten(1).double() + u)
-    error = float(drawn.std(0).max()) / math.sqrt(len(drawn))
+    # Normal numbers below 1/2, by inversion, taken to the side of each pixel, and their density.
+    normal_u = torch.distributions.Normal(0.0, DEVIATION)
+    top = normal_u.cdf(torch.tensor(0.5).double())
+    u = normal_u.icdf(top * torch.rand(200_000, 1, 9, dtype=torch.float64))
+    flat = x.flatten(1).double()
+    stretch = float(1 - 2 * u.mean())
+    y = 0.5 + (flat + torch.where(flat > 0, -u, u) - 0.5) / stretch
+    assert ((y > 0.5) == (flat > 0.5)).all()
+    log_q = (normal_u.log_prob(u) - top.log() + math.log(stretch)).sum(-1)
+    weights = normal.log_prob(y) - log_q
+    error = float(weights.std(0).max()) / math.sqrt(len(u))
     found = model.log_prob_bound(x).double()
-    torch.testing.assert_close(found, drawn.mean(0), atol=5 * error, rtol=0)
-    assert (found <= drawn.exp().mean(0).log()).all()  # the mass within the bins, at most P(x)
+    torch.testing.assert_close(found, weights.mean(0), atol=5 * error, rtol=0)
+    assert (found <= weights.exp().mean(0).log()).all()  # an estimate of P(x)
 
 
 @KINDS
@@ -287,6 +296,19 @@ def test_evaluate_tells_the_density_from_the_bound(binarization: str) -> None:
         bits = found["nll_bound"].value / 9 / math.log(2)
         assert found["bits_per_dim"].value == pytest.approx(bits)
         assert found["bits_per_dim"].kind == "bound"
+
+
+@KINDS
+def test_bounds_of_all_binary_images_sum_to_less_than_one(kind: str) -> None:
+    info = DataInfo(1, 3, 3, binarization="static")
+    x = images(300, info)
+    model = trained(kind, x, info)
+    everything = ((torch.arange(512)[:, None] >> torch.arange(9)) & 1).float().view(-1, 1, 3, 3)
+    bounds = model.log_prob_bound(everything).double()
+    assert 0.1 < float(bounds.exp().sum()) < 1
+    mean = x.flatten(1).double().mean(0)
+    independent = (torch.special.entr(mean) + torch.special.entr(1 - mean)).sum()
+    assert -model.log_prob_bound(x).double().mean() < independent  # what latents are for
 
 
 def test_too_many_latents_are_refused() -> None:

@@ -11,9 +11,9 @@ images. With the posterior's beta = M^-1 W^T Psi^-1:
 
 Departures: E's Cholesky factor is multiplied to W, the parameter expansion of Liu et al. 1998
 (Biometrika 85:755), which never lowers the likelihood either and takes far fewer steps. EM begins
-at the principal components. Psi stays above the variance of rounding to a level, the M-step
-under that constraint; pixels are spread within their levels' bins (`gencli.models.latent.gaussian`,
-which also has the likelihood, the bound, the encoder and all else).
+at the principal components. Pixels are spread within their levels' bins, and Psi stays above the
+variance of that: the M-step heeds it exactly (`gencli.models.latent.gaussian`, which also has the
+likelihood, the bound, the encoder and all else).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class FactorAnalysis(LinearGaussian):
 
     def fit(self, covariance: Tensor) -> tuple[Tensor, Tensor]:
         """W (D, latent_dim) and the diagonal of Psi (D,)."""
-        steps = em(covariance, self.latent_dim, floor=self.bin_width**2 / 12)
+        steps = em(covariance, self.latent_dim, floor=self.spread.variance)
         reached, *found = next(steps)
         for log_p, *better in islice(steps, self.config.iterations):
             gain, reached, found = log_p - reached, log_p, better

@@ -12,12 +12,11 @@ buffers; the fit is then a function of these alone. Sums go on from epoch to epo
 dynamic binarisation the moments are those of all draws.
 
 A density of pixels that have levels says little, and on pixels that never change it is unbounded.
-So the fit is to y = x + u, with u uniform within the level's bin of width h (1/255, or 1 where
-pixels are binary): h^2/12 is added to every pixel's variance. It is exact for that y (the moments
-of u are known, nothing is drawn), and gives a bound in closed form on the probability P(x) that y,
-rounded to the nearest level, is x (Theis et al. 2016, arXiv:1511.01844):
+So the fit is to y = x + u, with u a noise within the values that round to x: its variance is added
+to that of every pixel. That is exact, for nothing is drawn, and it gives a bound in closed form on
+the probability P(x) that y, rounded to the nearest level, is x (`gencli.models.latent.spread`):
 
-    log P(x) >= E_u log p(x + u) + D log h = log p(x) - h^2/24 tr (W W^T + Psi)^-1 + D log h
+    log P(x) >= E_u log p(x + u) + D H(u) = log p(x) - Var(u)/2 tr (W W^T + Psi)^-1 + D H(u)
 
 This one can be compared with the likelihoods of other models. Images are the means of p(x|z),
 clamped to [0, 1].
@@ -37,6 +36,7 @@ from gencli.errors import UsageError
 from gencli.models.interface import NOTHING, Batch, Condition, Loss, Stage, Step, Update
 from gencli.models.latent.base import LatentModel
 from gencli.models.latent.configs import LatentSampling, LinearConfig
+from gencli.models.latent.spread import spread
 from gencli.random import ImageGenerator
 
 
@@ -71,7 +71,7 @@ class LinearGaussian(LatentModel):
                 f"It takes less than {d}.",
             )
         self.discrete_levels = 2 if data.binary else 256
-        self.bin_width = 1 / (self.discrete_levels - 1)
+        self.spread = spread(self.discrete_levels)
         self.weight = nn.Parameter(0.1 * torch.randn(d, self.latent_dim))
         self.mean = nn.Parameter(torch.full((d,), 0.5))
         self.noise = nn.Parameter(torch.full((n_noise,), 0.1))  # Psi
@@ -103,7 +103,7 @@ class LinearGaussian(LatentModel):
         # On the CPU, and in float64, which not every device has.
         shift, moment = ((t / self.count).cpu().double() for t in (self.total, self.moment))
         covariance = moment - torch.outer(shift, shift)
-        covariance.diagonal().clamp_(min=0).add_(self.bin_width**2 / 12)
+        covariance.diagonal().clamp_(min=0).add_(self.spread.variance)
         weight, noise = self.fit(covariance)
         self.mean.copy_(self.centre.cpu() + shift)
         self.weight.copy_(ordered(weight, noise))
@@ -148,7 +148,7 @@ class LinearGaussian(LatentModel):
         return torch.einsum("bk,bkl->bl", right, inverse), factor
 
     def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """Exact log p(x), (B,) nats; a density, of the pixels spread within their levels' bins."""
+        """Exact log p(x), (B,) nats; a density, of pixels spread within their levels' bins."""
         flat = self._precise(x)
         m, factor = self.posterior(flat)
         noise = self.noise.to(flat).expand(flat.shape[1])
@@ -166,8 +166,8 @@ class LinearGaussian(LatentModel):
         scaled = weight / noise.unsqueeze(1)
         explained = (scaled @ torch.cholesky_inverse(factor[0])).mul(scaled).sum()
         trace = (1 / noise).sum() - explained  # of the inverse covariance
-        volume = len(noise) * math.log(self.bin_width)
-        return self.log_prob(x) + (volume - self.bin_width**2 / 24 * trace).to(x.dtype)
+        lost = 0.5 * self.spread.variance * trace - len(noise) * self.spread.entropy
+        return self.log_prob(x) - lost.to(x.dtype)
 
     def _precise(self, x: Tensor) -> Tensor:
         """Flat images in float64, where the device has it."""
