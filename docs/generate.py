@@ -33,6 +33,7 @@ ABILITIES = {
     "log_partition": "likelihood by annealed importance sampling",
     "latent": "latent space (`interpolate`, `export --format onnx`)",
     "encoder": "encoder",
+    "assignments": "clusters",
     "log_weights": "importance sampling",
     "completion": "completion (`sample --complete`)",
 }

@@ -134,7 +134,7 @@ MODELS: tuple[ModelSpec, ...] = (
         "mixture.mixture:Mixture",
         "Mixture of Bernoullis or Gaussians, trained by expectation maximisation",
         "Dempster et al. 1977, J. R. Statist. Soc. B 39:1",
-        "log_prob",
+        "log_prob assignments",
         aliases=("gmm",),
     ),
     _spec(

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
-from gencli.evaluation import quality
+from gencli.evaluation import quality, representations
 from gencli.evaluation.judge import Judge, judge_for
 from gencli.evaluation.likelihood import bits_per_dim, log_mean_weight
 from gencli.evaluation.measuring import Measuring, Report, ink
@@ -102,6 +102,7 @@ def evaluate(
             found |= _reconstruction(measuring, n)
         if wanted & {*quality.KEYS, "judge_accuracy"} and _can_judge(data, images):
             found |= _quality(measuring, wanted, n_samples, judge)
+        found |= representations.measured(measuring, wanted)
     return {key: found[key] for key in KEYS if key in found and key in wanted}
 
 

@@ -23,6 +23,8 @@ DESCRIPTIONS: dict[str, str] = {
     "smallest_class": "share of the samples in the class that the judge finds least often",
     "label_agreement": "share of the samples that the judge gives the class asked for",
     "judge_accuracy": "share of the real test images that the judge classifies correctly",
+    "clustering_accuracy": "share of the images whose cluster is that of their class",
+    "nmi": "normalised mutual information of clusters and classes",
 }
 """What each key means, in the order of reports.
 

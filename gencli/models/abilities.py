@@ -105,6 +105,15 @@ class HasEncoder(Protocol):
 
 
 @runtime_checkable
+class HasAssignments(Protocol):
+    """Images fall into clusters of the model's own."""
+
+    def assign(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """(B, C, H, W) -> the most probable cluster of each, (B,) int64; deterministic."""
+        ...
+
+
+@runtime_checkable
 class HasValidation(Protocol):
     """Checkpoints are selected on something other than the likelihood."""
 
@@ -156,6 +165,7 @@ PROTOCOLS: dict[str, type] = {
     "log_partition": HasLogPartition,
     "latent": HasLatent,
     "encoder": HasEncoder,
+    "assignments": HasAssignments,
     "filters": HasFilters,
     "completion": HasCompletion,
 }

@@ -11,8 +11,9 @@ from torch import Tensor
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.interface import Batch, Step
+from gencli.models.k_means import spread_out
 from gencli.models.mixture.configs import MixtureConfig
-from gencli.models.mixture.mixture import Mixture, spread_out
+from gencli.models.mixture.mixture import Mixture
 from gencli.random import ImageGenerator
 
 BINARY = DataInfo(1, 3, 3, binarization="static")

@@ -35,6 +35,7 @@ from gencli.models.interface import (
     Step,
     Update,
 )
+from gencli.models.k_means import spread_out
 from gencli.models.mixture.configs import MixtureConfig
 from gencli.random import ImageGenerator
 
@@ -110,6 +111,10 @@ class Mixture(GenerativeModel):
     def responsibilities(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """p(k|x), (B, n_components): soft labels of images (B, C, H, W)."""
         return torch.softmax(self.joint(x.flatten(1), condition), 1)
+
+    def assign(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """The component with the largest p(k|x), (B,)."""
+        return self.joint(x.flatten(1)).argmax(1)
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """The E-step on a batch: -log p(x), and statistics gathered in the buffers."""
@@ -210,19 +215,3 @@ class Mixture(GenerativeModel):
             x = (pixels < mean).float()
         images: Tensor = x.view(-1, *self.data.shape)
         return images
-
-
-def spread_out(x: Tensor, n: int) -> Tensor:
-    """Choose `n` rows of `x` (N, D) by k-means++.
-
-    Each is drawn in proportion to the squared distance to the nearest row chosen before.
-    """
-    squares = x.square().sum(1)
-    chosen = [torch.randint(len(x), (), device=x.device)]
-    distance = torch.full_like(squares, torch.inf)
-    while len(chosen) < n:
-        last = chosen[-1]
-        to_last = squares - 2 * (x @ x[last]) + squares[last]
-        distance = torch.minimum(distance, to_last).clamp_min(1e-12)
-        chosen.append(torch.multinomial(distance, 1)[0])
-    return x[torch.stack(chosen)]

@@ -1,0 +1,110 @@
+"""What a model's clusters and codes know of the classes of images, which it was not told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+
+import torch
+from torch import Tensor
+
+from gencli.data.conditions import Condition
+from gencli.data.load import Split
+from gencli.data.store import ResidentStore
+from gencli.evaluation.classifier import one_thread
+from gencli.evaluation.clustering import (
+    contingency,
+    majority,
+    matched,
+    normalized_mutual_information,
+)
+from gencli.evaluation.measuring import Measuring
+from gencli.evaluation.results import Metric
+from gencli.models.abilities import HasAssignments, HasEncoder
+from gencli.models.k_means import k_means, nearest
+
+CLUSTERING = frozenset({"clustering_accuracy", "nmi"})
+"""The figures of clusters."""
+
+_AT_ONCE = 500
+_N_CLUSTERED = 10_000  # training images that k-means sees, where there are more
+
+
+def measured(measuring: Measuring, wanted: Collection[str]) -> dict[str, Metric]:
+    """Those of the figures here that are wanted and that the model and the data can have.
+
+    Images must have classes, in the split and in training, that the model is not told.
+    """
+    data, told = measuring.data, measuring.model.conditions
+    labelled = data.train.labels is not None and measuring.images.labels is not None
+    if not labelled or data.info.n_classes < 2 or "labels" in told:
+        return {}
+    return {} if CLUSTERING.isdisjoint(wanted) else clustering(measuring)
+
+
+def clustering(measuring: Measuring) -> dict[str, Metric]:
+    """How well clusters agree with the classes: a mixture's components, or k-means of codes.
+
+    K-means finds as many clusters as there are classes, among the codes of up to 10,000 training
+    images. Clusters, where there are no more than classes, are matched with classes one to one so
+    that most images of the split are right. Where there are more, each is given the class that most
+    training images in it have.
+    """
+    data, images = measuring.data, measuring.images
+    n_classes, n = data.info.n_classes, len(images)
+    with measuring.random("clustering_accuracy"), one_thread():
+        found = _clusters(measuring)
+    if found is None or images.labels is None or data.train.labels is None:
+        return {}
+    seen, columns = torch.unique(torch.cat(found), return_inverse=True)
+    mine, theirs = columns.split([n, len(data.train)])
+    counts = contingency(mine, images.labels, len(seen), n_classes)
+    if len(seen) > n_classes:
+        classes = majority(contingency(theirs, data.train.labels, len(seen), n_classes))
+        how = "by majority in training"
+    else:
+        classes, how = matched(counts), "matched one to one"
+    nmi = normalized_mutual_information(counts)
+    return {
+        "clustering_accuracy": share(
+            classes[mine] == images.labels, f"share of images; {len(seen)} clusters {how}"
+        ),
+        "nmi": Metric(nmi, f"from 0 to 1; {len(seen)} clusters", "exact", None, n),
+    }
+
+
+def _clusters(measuring: Measuring) -> tuple[Tensor, Tensor] | None:
+    """The clusters of the split's images and of the training images; None where there are none."""
+    model, train = measuring.model, measuring.data.train
+    if isinstance(model, HasAssignments):
+        return through(measuring, measuring.images, model.assign), through(
+            measuring, train, model.assign
+        )
+    if not isinstance(model, HasEncoder):
+        return None
+    mine, theirs = (
+        through(measuring, split, model.encode).flatten(1) for split in (measuring.images, train)
+    )
+    rows = torch.randperm(len(theirs))[:_N_CLUSTERED]
+    centres = k_means(theirs[rows], measuring.data.info.n_classes).centres
+    return nearest(mine, centres), nearest(theirs, centres)
+
+
+def through(
+    measuring: Measuring, split: Split, function: Callable[[Tensor, Condition], Tensor]
+) -> Tensor:
+    """What a function of the model gives for all images of a split, on the CPU."""
+    model = measuring.model
+    store = ResidentStore(split, measuring.data.info, model.device, model.conditions)
+    parts: list[Tensor] = []
+    for batch in store.in_order(measuring.batch_size or _AT_ONCE):
+        parts.append(function(batch.images, batch.condition).cpu())
+        measuring.progress("codes", sum(map(len, parts)), len(split))
+    return torch.cat(parts)
+
+
+def share(those: Tensor, unit: str) -> Metric:
+    """The share of the images for which `those` (n,) is true, with its binomial standard error."""
+    value = float(those.double().mean())
+    error = math.sqrt(value * (1 - value) / len(those))
+    return Metric(value, unit, "exact", error, len(those))
