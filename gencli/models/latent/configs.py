@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import Config, Options, Training, option
+from gencli.config import ClassConditional, Options, Training, option
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,11 @@ class LatentSampling(Options):
     temperature: float = option(1.0, "Scale of the latents: below 1 safer and more alike.", min=0)
 
 
+PixelsName = Literal["auto", "bernoulli", "gaussian", "logistic"]
+
+
 @dataclass(frozen=True)
-class VAEConfig(Config):
+class VAEConfig(ClassConditional):
     """Options of `vae`."""
 
     training: ClassVar[Training] = Training(
@@ -24,16 +27,32 @@ class VAEConfig(Config):
     )
     Sampling: ClassVar[type[Options]] = LatentSampling
 
-    latent_dim: int = option(16, "Dimensions of the latent space.", min=1)
+    latent_dim: int = option(16, "Dimensions of each layer of latents.", min=1)
+    layers: int = option(1, "Layers of latents, each given those above it.", min=1, max=4)
+    prior: Literal["normal", "vamp"] = option(
+        "normal", "Of the top layer: standard normal, or a mixture of posteriors (VampPrior)."
+    )
+    pseudo_inputs: int | None = option(
+        None, "--prior vamp: components, one for each pseudo-input; 500 unless given.", min=1
+    )
+    importance_samples: int = option(
+        1, "Draws K of the importance-weighted bound (IWAE); 1 is the ELBO.", min=1
+    )
+    network: Literal["mlp", "conv"] = option(
+        "mlp", "Dense layers alone, or convolutions around them."
+    )
+    width: int | None = option(
+        None, "conv: channels of the largest map, doubled as sides halve; 32 unless given.", min=4
+    )
     hidden: tuple[int, ...] = option(
-        (512, 256), "Widths of the encoder's hidden layers; the decoder mirrors them.", min=1
+        (512, 256), "Widths of the encoder's dense layers; the decoder mirrors them.", min=1
     )
     activation: Literal["relu", "gated"] = option(
         "relu", "Hidden units: rectified, or linear times a logistic gate."
     )
     beta: float = option(1.0, "Weight of the KL term.", min=0)
     kl_warmup: int = option(0, "Steps in which the KL term's weight rises from 0 to beta.", min=0)
-    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"] = option(
+    likelihood: PixelsName = option(
         "auto", "p(x|z); auto is Bernoulli for grey and binary images, logistic for colour."
     )
     dropout: float = option(0.0, "Dropout in the hidden layers.", min=0, max=0.9)

@@ -1,119 +1,207 @@
-r"""Variational autoencoder (Kingma and Welling 2013, arXiv:1312.6114).
+r"""Variational autoencoder (Kingma and Welling 2013, arXiv:1312.6114), and what it grew into.
 
-An encoder q(z|x) = N(mu(x), diag sigma^2(x)) and a decoder p(x|z) are trained together on the
-evidence lower bound, with beta = 1 unless asked otherwise (beta-VAE, Higgins et al. 2017):
+An encoder q(z|x) and a decoder p(x|z) are trained together on the evidence lower bound, with
+beta = 1 unless asked otherwise (beta-VAE, Higgins et al. 2017):
 
-    log p(x) >= E_q[log p(x|z)] - beta KL(q(z|x) || N(0, I))
+    log p(x) >= E_q[log p(x|z)] - beta KL(q(z|x) || p(z))
 
-The weight of the KL term can rise from 0 in the first steps, so that fewer latents are given up
-before they are of use (Sonderby et al. 2016, arXiv:1602.02282), and hidden units can be gated
-(Dauphin et al. 2016, arXiv:1612.08083), both as in Tomczak and Welling 2017 (arXiv:1705.07120).
+With K > 1 `--importance-samples` it is the tighter bound of Burda et al. 2015 (arXiv:1509.00519),
 
-The likelihood p(x|z) follows the data: Bernoulli for grey and binary images (a grey level is taken
-as the probability of ink, so on grey data the bound is a cross-entropy), a discretised logistic
-with one learnt scale per channel for colour (Kingma et al. 2016, arXiv:1606.04934);
-a discretised Gaussian on request.
+    log p(x) >= E log 1/K sum_i w_i,    w_i = p(x|z_i) (p(z_i) / q(z_i|x))^beta,    z_i ~ q(z|x),
+
+whose gradient to the encoder is doubly reparameterised (Tucker et al. 2018, arXiv:1810.04152).
+
+Latents may lie in `--layers`, for two of them p(x|z1,z2) p(z1|z2) p(z2) and q(z1|x,z2) q(z2|x), and
+the top one may have a VampPrior (both Tomczak and Welling 2018, arXiv:1705.07120). With
+`--conditional`, encoder and decoder are told the class, of which p(z) knows nothing (Sohn et al.
+2015, CVAE). The weight of the KL term can rise from 0 in the first steps, so that fewer latents are
+given up before they are of use (Sonderby et al. 2016, arXiv:1602.02282).
+
+Departures: layers of latents enter a network side by side, not through dense layers of their own.
+
+The parts lie beside: `networks.py`, `densities.py`, `priors.py`, and `pixels.py` for p(x|z).
 """
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from gencli.data.spec import DataInfo
-from gencli.models.interface import NOTHING, Batch, Condition, Loss, Step
+from gencli.errors import UsageError
+from gencli.models.interface import NOTHING, Batch, Condition, Loss, Stage, Step, Update
 from gencli.models.latent.base import LatentModel
-from gencli.models.latent.configs import VAEConfig
-from gencli.models.likelihoods import discretized_logistic_log_prob, discretized_normal_log_prob
-from gencli.models.softplus import bernoulli_log_prob
-
-_DISCRETISED = {
-    "logistic": discretized_logistic_log_prob,
-    "gaussian": discretized_normal_log_prob,
-}
+from gencli.models.latent.configs import LatentSampling, VAEConfig
+from gencli.models.latent.densities import Density, Gaussian
+from gencli.models.latent.networks import Decoder, Layer, Posterior
+from gencli.models.latent.pixels import pixels_of
+from gencli.models.latent.priors import VampPrior, make_prior, one_hot
+from gencli.random import ImageGenerator
 
 
-def _mlp(widths: tuple[int, ...], config: VAEConfig) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(widths):
-        if config.activation == "gated":
-            layers += [nn.Linear(n_in, 2 * n_out), nn.GLU()]
-        else:
-            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-        if config.dropout:
-            layers.append(nn.Dropout(config.dropout))
-    return nn.Sequential(*layers)
+class Draw(NamedTuple):
+    """The posterior of a layer, given a draw of those above, and a draw of it (..., latent_dim)."""
+
+    q: Gaussian
+    z: Tensor
 
 
 class VAE(LatentModel):
-    """Multilayer-perceptron VAE with one stochastic layer."""
+    """Layers of latents, the top one first, and images given all of them side by side."""
+
+    channels_last: ClassVar[bool] = True
 
     config: VAEConfig
 
     def __init__(self, config: VAEConfig, data: DataInfo) -> None:
-        super().__init__(config, data, config.latent_dim)
-        self.likelihood = config.likelihood
-        if config.likelihood == "auto":
-            self.likelihood = "bernoulli" if data.binary or data.channels == 1 else "logistic"
-        self.discrete_levels = 2 if self.likelihood == "bernoulli" else 256
-        d, z = data.n_pixels, config.latent_dim
-        self.encoder = _mlp((d, *config.hidden), config)
-        self.to_posterior = nn.Linear(config.hidden[-1], 2 * z)
-        self.decoder = _mlp((z, *reversed(config.hidden)), config)
-        self.to_pixels = nn.Linear(config.hidden[0], d)
-        if self.likelihood != "bernoulli":
-            self.log_scale = nn.Parameter(torch.full((data.channels, 1, 1), math.log(0.1)))
+        super().__init__(config, data, config.layers * config.latent_dim)
+        if config.importance_samples > 1 and config.dropout:
+            raise UsageError(
+                "--dropout makes another model for each of the --importance-samples.",
+                "Leave one of the two out.",
+            )
+        self.pixels = pixels_of(config.likelihood, data)
+        self.discrete_levels = self.pixels.levels
+        above = range(0, self.latent_dim, config.latent_dim)
+        self.posteriors = nn.ModuleList(Posterior(config, data, n) for n in above)
+        self.prior = make_prior(config, data)
+        self.lower = nn.ModuleList(Layer(config, n) for n in above[1:])
+        self.decoder = Decoder(config, data, self.latent_dim, self.pixels.n_outputs)
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x), each (B, latent_dim)."""
-        mu, log_var = self.to_posterior(self.encoder(x.flatten(1))).float().chunk(2, dim=1)
-        return mu, log_var
+    def infer(self, x: Tensor, y: Tensor | None, *k: int) -> list[Draw]:
+        """A draw of each layer from q, the top one first, or `k` draws (k, B, latent_dim)."""
+        draws: list[Draw] = []
+        for posterior in self.posteriors:
+            q = posterior(x, y, _join([z for _, z in draws]) if draws else None)
+            draws.append(Draw(q, q.rsample() if draws else q.rsample(*k)))
+        return draws
 
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """Log p(x|z) in nats; z is (..., latent_dim), x broadcasts as (..., C, H, W)."""
-        out = self.to_pixels(self.decoder(z))
-        if self.likelihood == "bernoulli":
-            return bernoulli_log_prob(x.flatten(-3), out)
-        mean = out.float().sigmoid().unflatten(-1, self.data.shape)
-        return _DISCRETISED[self.likelihood](x, mean, self.log_scale).sum((-3, -2, -1))
+    def priors(self, zs: list[Tensor]) -> list[Density]:
+        """The prior of each layer, given those above it."""
+        top = self.prior.density(self.posteriors[0])
+        return [top, *(p(_join(zs[:i])) for i, p in enumerate(self.lower, start=1))]
+
+    def log_likelihood(self, x: Tensor, y: Tensor | None, zs: list[Tensor]) -> Tensor:
+        """Log p(x|z), (...) nats."""
+        return self.pixels.log_prob(self.decoder(_join(zs), y), x)
 
     def loss(self, batch: Batch, step: Step) -> Loss:
-        """The negative ELBO, in nats per image, its KL term weighted by `beta` after warm-up."""
-        mu, log_var = self.posterior(batch.images)
-        z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
-        kl = -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(1).mean()
-        distortion = -self.log_likelihood(batch.images, z).mean()
-        rate = self.config.beta * kl
+        """The negative bound, in nats per image, its KL term weighted by `beta` after warm-up."""
+        x, y, beta = batch.images, self._told(batch.condition), self.config.beta
         if self.config.kl_warmup:
-            rate = rate * min(step.number / self.config.kl_warmup, 1.0)
-        return Loss(distortion + rate, distortion=distortion, kl=kl)
+            beta *= min(step.number / self.config.kl_warmup, 1.0)
+        if self.config.importance_samples > 1:
+            return self._importance_weighted(x, y, beta)
+        log_likelihood, kl = self._elbo(x, y)
+        distortion, kl = -log_likelihood.mean(), kl.mean()
+        return Loss(distortion + beta * kl, distortion=distortion, kl=kl)
+
+    def _elbo(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The ELBO's two terms, each (B,); of the KL term what has a closed form is in it."""
+        draws = self.infer(x, y)
+        zs = [z for _, z in draws]
+        kl = [p.divergence(*draw) for p, draw in zip(self.priors(zs), draws, strict=True)]
+        return self.log_likelihood(x, y, zs), torch.stack(kl).sum(0)
+
+    def _importance_weighted(self, x: Tensor, y: Tensor | None, beta: float) -> Loss:
+        """The bound of K draws, with gradients as Tucker et al. 2018 have them.
+
+        Where the log-weights depend on the encoder's parameters through the draws, their gradient
+        has the squared shares of the weights, and none flows where log q depends on them directly.
+        A KL term of weight beta turns one factor v into 1 - beta + beta v, by the same derivation.
+        """
+        k = self.config.importance_samples
+        draws = self.infer(x, y, k)
+        zs = [z.view_as(z) for _, z in draws]  # of these are the weights, those drew one another
+        qs = [draws[0].q.detach()]
+        for i, posterior in enumerate(self.posteriors[1:], start=1):
+            frozen = {name: p.detach() for name, p in posterior.named_parameters()}
+            qs.append(functional_call(posterior, frozen, (x, y, _join(zs[:i]))))
+        log_likelihood, log_ratio = self.log_likelihood(x, y, zs), self._log_ratio(qs, zs)
+        log_w = log_likelihood + beta * log_ratio
+        factor = (1 - beta + beta * log_w.detach().softmax(0)).unsqueeze(-1)
+        for z in zs:
+            z.register_hook(lambda gradient: factor * gradient)  # type: ignore[no-untyped-call]
+        bound = log_w.logsumexp(0) - math.log(k)
+        return Loss(-bound.mean(), distortion=-log_likelihood.mean(), kl=-log_ratio.mean())
+
+    def _log_ratio(self, qs: list[Gaussian], zs: list[Tensor]) -> Tensor:
+        """Log p(z) / q(z|x), of all layers."""
+        layers = zip(self.priors(zs), qs, zs, strict=True)
+        return torch.stack([p.log_prob(z) - q.log_prob(z) for p, q, z in layers]).sum(0)
+
+    def updates(self) -> tuple[Update, ...]:
+        """One update, after which pseudo-inputs are put back where images are."""
+        after = self.prior.project if isinstance(self.prior, VampPrior) else None
+        return (Update("model", self.loss, tuple(self.parameters()), after=after, ema=True),)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage; pseudo-inputs begin as training images."""
+        start = self.prior.start if isinstance(self.prior, VampPrior) else None
+        return (Stage("train", self.updates(), start=start),)
+
+    def compilable(self) -> tuple[nn.Module, ...]:
+        """The networks of every layer, and the decoder."""
+        return (*self.posteriors, *self.lower, self.decoder)
 
     def log_prob_bound(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """A draw of the ELBO, its KL term in closed form, (B,) nats."""
-        mu, log_var = self.posterior(x)
-        kl = -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(1)
-        z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
-        return self.log_likelihood(x, z) - kl
+        """A draw of the bound that is trained on, with beta = 1, (B,) nats."""
+        k = self.config.importance_samples
+        if k > 1:
+            return self.log_weights(x, k, condition).logsumexp(0) - math.log(k)
+        log_likelihood, kl = self._elbo(x, self._told(condition))
+        return log_likelihood - kl
 
     def log_weights(self, x: Tensor, k: int, condition: Condition = NOTHING) -> Tensor:
         """Importance weights log p(x|z) p(z) / q(z|x) of k draws from q, (k, B) nats.
 
         The mean weight's logarithm tends to log p(x) (Burda et al. 2015, arXiv:1509.00519).
         """
-        mu, log_var = self.posterior(x)
-        eps = torch.randn(k, *mu.shape, device=mu.device)
-        z = mu + torch.exp(0.5 * log_var) * eps
-        prior_over_posterior = 0.5 * (eps.square() - z.square() + log_var).sum(-1)
-        return self.log_likelihood(x, z) + prior_over_posterior
+        y = self._told(condition)
+        draws = self.infer(x, y, k)
+        qs, zs = [q for q, _ in draws], [z for _, z in draws]
+        return self.log_likelihood(x, y, zs) + self._log_ratio(qs, zs)
 
     def encode(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """(B, C, H, W) -> posterior means (B, latent_dim)."""
-        return self.posterior(x)[0]
+        """(B, C, H, W) -> posterior means (B, layers * latent_dim), each given those above."""
+        y, means = self._told(condition), list[Tensor]()
+        for posterior in self.posteriors:
+            means.append(posterior(x, y, _join(means) if means else None).mean)
+        return _join(means)
 
     def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """(n, latent_dim) -> mean images (n, C, H, W)."""
-        out: Tensor = self.to_pixels(self.decoder(z))
-        return out.float().sigmoid().view(-1, *self.data.shape)
+        """(n, layers * latent_dim) -> mean images (n, C, H, W)."""
+        return self.pixels.mean(self.decoder(z, self._told(condition)))
+
+    def sample_latent(
+        self, n: int, *, generator: ImageGenerator, temperature: float = 1.0
+    ) -> Tensor:
+        """(n, layers * latent_dim) from the prior, the top layer first."""
+        zs = [self.prior.density(self.posteriors[0]).draw(generator, temperature)]
+        for p in self.lower:
+            zs.append(p(_join(zs)).draw(generator, temperature))
+        return _join(zs)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        condition: Condition = NOTHING,
+        temperature: float = LatentSampling.temperature,
+    ) -> Tensor:
+        """Images of `n` draws from the prior; `temperature` scales each layer's deviations."""
+        z = self.sample_latent(n, generator=generator, temperature=temperature)
+        return self.decode(z, condition)
+
+    def _told(self, condition: Condition) -> Tensor | None:
+        labels = condition.labels if self.config.conditional else None
+        return None if labels is None else one_hot(labels, self.data.n_classes)
+
+
+def _join(zs: list[Tensor]) -> Tensor:
+    return zs[0] if len(zs) == 1 else torch.cat(zs, -1)
