@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import ClassConditional, Options, Training, option
+from gencli.config import ClassConditional, Config, Options, Training, option
 
 
 @dataclass(frozen=True)
