@@ -17,10 +17,11 @@ from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
 from gencli.evaluation import quality, representations
+from gencli.evaluation.bayes import bayes_accuracy
 from gencli.evaluation.judge import Judge, judge_for
-from gencli.evaluation.likelihood import bits_per_dim, log_mean_weight
+from gencli.evaluation.likelihood import at_once, bits_per_dim, log_mean_weight
 from gencli.evaluation.measuring import Measuring, Report, ink
-from gencli.evaluation.results import KEYS, Metric
+from gencli.evaluation.results import ASKED_FOR, KEYS, Metric
 from gencli.models.abilities import (
     HasBound,
     HasEncoder,
@@ -38,8 +39,6 @@ from gencli.random import mix_seed
 __all__ = ["KEYS", "evaluate"]
 
 _N_ESTIMATE = 1_000  # images for importance sampling, unless told otherwise
-_AT_ONCE = 4_000_000  # pixels decoded at once in importance sampling: 16 MB for each tensor
-_PIECE = 50  # importance samples per image in one of them
 _EIGHT_BIT = 256
 _DENSITY = "nats per image (density)"
 
@@ -75,7 +74,8 @@ def evaluate(
         n: Images for likelihoods and reconstruction.
         k: Importance samples per image in `nll_estimate`.
         n_samples: Samples drawn for their quality.
-        metrics: Only these, of `results.KEYS`; None means all that the model can have.
+        metrics: Only these, of `results.KEYS`; None means all that the model can have, but those of
+            `results.ASKED_FOR`.
         seed: Of all random numbers.
         batch_size: Images per forward pass.
         own: The model's own options of measuring, such as `chains`; the others have their defaults.
@@ -88,7 +88,7 @@ def evaluate(
         DataError: If the split has no images, or the judge cannot be cached.
         DivergedError: If a sample has pixels that are not finite.
     """
-    wanted = frozenset(KEYS if metrics is None else metrics)
+    wanted = frozenset(KEYS) - ASKED_FOR if metrics is None else frozenset(metrics)
     images: Split = getattr(data, split)
     _check(model, data, images, split, wanted)
     measuring = Measuring(
@@ -98,6 +98,8 @@ def evaluate(
     )  # fmt: skip
     with evaluating(model):
         found = _likelihoods(measuring, wanted, n, k)
+        if "bayes_accuracy" in wanted:
+            found |= bayes_accuracy(measuring, n, k)
         if "reconstruction" in wanted:
             found |= _reconstruction(measuring, n)
         if wanted & {*quality.KEYS, "judge_accuracy"} and _can_judge(data, images):
@@ -213,12 +215,11 @@ def _unit(info: DataInfo, levels: int | None) -> str:
 def _importance_sampled(
     measuring: Measuring, model: HasLogWeights, unit: str, n: int | None, k: int
 ) -> Metric:
-    at_once = max(_AT_ONCE // measuring.data.info.n_pixels, 1)
-    piece = min(_PIECE, at_once)
+    piece, batch_size = at_once(measuring.data.info.n_pixels)
     return measuring.mean(
         "nll_estimate",
         lambda x, c: -log_mean_weight(lambda y, j: model.log_weights(y, j, c), x, k, piece=piece),
-        unit=unit, kind="estimate", n=n or _N_ESTIMATE, batch_size=max(at_once // piece, 1),
+        unit=unit, kind="estimate", n=n or _N_ESTIMATE, batch_size=batch_size,
     )  # fmt: skip
 
 

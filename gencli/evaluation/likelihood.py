@@ -8,6 +8,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+_AT_ONCE = 4_000_000
+"""Pixels decoded at once in importance sampling: 16 MB for each tensor."""
+
+_PIECE = 50
+"""Importance samples per image in one of them."""
+
+
+def at_once(n_pixels: int) -> tuple[int, int]:
+    """Importance samples of an image, and images, that go through a model together."""
+    decoded = max(_AT_ONCE // n_pixels, 1)
+    piece = min(_PIECE, decoded)
+    return piece, max(decoded // piece, 1)
+
 
 def mean_and_error(values: Tensor) -> tuple[float, float | None]:
     """Mean of (n,) values and the standard error of that mean; None for a single value."""

@@ -25,6 +25,7 @@ DESCRIPTIONS: dict[str, str] = {
     "judge_accuracy": "share of the real test images that the judge classifies correctly",
     "clustering_accuracy": "share of the images whose cluster is that of their class",
     "nmi": "normalised mutual information of clusters and classes",
+    "bayes_accuracy": "share of the real images whose class Bayes' rule finds; when asked for",
 }
 """What each key means, in the order of reports.
 
@@ -35,6 +36,9 @@ are not part of this package.
 """
 
 KEYS: tuple[str, ...] = tuple(DESCRIPTIONS)
+
+ASKED_FOR = frozenset({"bayes_accuracy"})
+"""Figures that are measured only where they are named: this takes a likelihood for each class."""
 
 JUDGED = frozenset(KEYS[KEYS.index("fd_judge") : KEYS.index("judge_accuracy") + 1])
 """Figures that depend on the judge."""
