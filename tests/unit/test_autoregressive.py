@@ -57,6 +57,12 @@ BUILDS: dict[str, Build] = {
     "gated": lambda data: pixelcnn.PixelCNN(
         PixelCNNConfig(channels=12, blocks=3, gated=True), data
     ),
+    "attention": lambda data: pixelcnn.PixelCNN(
+        PixelCNNConfig(channels=12, blocks=2, kernel=3, attention=True), data
+    ),
+    "gated-attention": lambda data: pixelcnn.PixelCNN(
+        PixelCNNConfig(channels=12, blocks=2, kernel=3, gated=True, attention=True), data
+    ),
 }
 FITS = [
     (name, data)
@@ -263,6 +269,20 @@ def test_nades_running_sum_is_its_plain_form(activation: str, data: DataInfo) ->
         *(torch.autograd.grad(x, parameters) for x in (loss, plain)), strict=True
     ):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_attention_reaches_what_the_kernels_do_not(gated: bool) -> None:
+    data = DataInfo(1, 20, 3, binarization="static")
+    far = []
+    for attention in (False, True):
+        config = PixelCNNConfig(channels=6, blocks=1, kernel=3, gated=gated, attention=attention)
+        model = randomised(pixelcnn.PixelCNN(config, data), 2.0)
+        assert any("attention" in name for name in model.state_dict()) == attention
+        pixels = to_raster(pixels_of(data, 1)).requires_grad_()
+        (gradient,) = torch.autograd.grad(model.parameters_of(pixels)[0, -1].sum(), pixels)
+        far.append((gradient[0, :30] != 0).all().item())
+    assert far == [False, True]
 
 
 def test_raster_puts_the_channels_of_a_pixel_side_by_side() -> None:

@@ -95,6 +95,7 @@ class PixelCNNConfig(AutoregressiveConfig, ClassConditional):
     blocks: int = option(5, "Residual blocks, or gated layers.", min=1)
     kernel: int = option(7, "Side of the blocks' convolutions, odd.", min=3)
     gated: bool = option(False, "Gated units in a vertical and a horizontal stack.")
+    attention: bool = option(False, "Attention to all pixels before, half-way through the layers.")
     dropout: float = option(
         0.0, "Share of features dropped in training, per block.", min=0, max=0.9
     )

@@ -5,13 +5,14 @@
 A 7 x 7 convolution with mask A reads the image; residual blocks of 1 x 1, k x k (mask B) and 1 x 1
 convolutions follow, then two 1 x 1 layers. With `gated`, a vertical stack sees all rows above
 without a blind spot, a horizontal stack sees the row so far, and units are tanh(a) sigma(b). With
+`attention`, half-way through the layers each pixel also looks up any pixel before it. With
 `--conditional` the model is of p(x | y): the class adds a vector to every layer, as in section 2.3
 of the second paper, and to each pixel's bias.
 
 Papers: van den Oord et al. 2016, arXiv:1601.06759 (residual blocks, masks, softmax) and
-arXiv:1606.05328 (gates, two stacks); the logistic mixture is that of arXiv:1701.05517, but with a
-full mixture per colour channel given the channels before it, in place of means that depend on them
-linearly.
+arXiv:1606.05328 (gates, two stacks); Chen et al. 2018, arXiv:1712.09763 (attention); the logistic
+mixture is that of arXiv:1701.05517, but with a full mixture per colour channel given the channels
+before it, in place of means that depend on them linearly.
 
 Departures: each position has features of its own beside those of the first convolution, and each
 pixel's distribution a bias, which starts from the base rates of binary pixels; few blocks of large
@@ -55,7 +56,7 @@ class PixelCNN(AutoregressiveModel):
         stacks = GatedStacks if config.gated else ResidualStack
         self.stacks: GatedStacks | ResidualStack = stacks(
             data.shape, config.channels, config.blocks, config.kernel,
-            data.channels * self.likelihood.n_params, config.dropout,
+            data.channels * self.likelihood.n_params, config.dropout, config.attention,
         )  # fmt: skip
         nn.init.normal_(self.stacks.last.weight, std=0.01)
         self.bias = nn.Parameter(torch.zeros(data.n_pixels, self.likelihood.n_params))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gencli.models.autoregressive.ancestral import Conditional
 from gencli.models.autoregressive.masked import CausalConv2d
+from gencli.models.autoregressive.pixelcnn_attention import AttentionCache
 from gencli.models.autoregressive.pixelcnn_networks import (
     GatedStacks,
     ResidualStack,
@@ -84,6 +85,7 @@ def _walk(
     read: Callable[[int, Tensor], None],
     next_row: Callable[[int], None],
     outputs: Callable[[int, int], Tensor],
+    attention: AttentionCache | None,
 ) -> Conditional:
     """Turn pixel-wise functions into a `Conditional`.
 
@@ -98,6 +100,8 @@ def _walk(
         if channel == 0 and pixel > 0:
             before = pixels[(pixel - 1) * channels : pixel * channels].t()
             read((pixel - 1) % width, before)
+            if attention is not None:
+                attention.complete(before)
             if j == 0:
                 next_row(i)
         if channel > 0:
@@ -105,6 +109,14 @@ def _walk(
         return outputs(i, j).view(pixels.shape[1], channels, -1)[:, channel]
 
     return conditional
+
+
+def _attention(
+    stack: ResidualStack | GatedStacks, n: int, shape: tuple[int, int, int]
+) -> AttentionCache | None:
+    if stack.attention is None:
+        return None
+    return AttentionCache(stack.attention, n, shape[1] * shape[2], _pointwise)
 
 
 def residual_rows(
@@ -119,6 +131,7 @@ def residual_rows(
     reduce = [_pointwise(block.reduce) for block in blocks]
     expand = [_pointwise(block.expand) for block in blocks]
     mix, last = _pointwise(stack.mix), _pointwise(stack.last)
+    attention = _attention(stack, n, shape)
 
     def next_row(i: int) -> None:
         for cache in (first, *caches):
@@ -126,12 +139,14 @@ def residual_rows(
 
     def outputs(i: int, j: int) -> Tensor:
         h = first.at(j) + stack.place[:, i, j]
-        for narrow, cache, wide in zip(reduce, caches, expand, strict=True):
+        for index, (narrow, cache, wide) in enumerate(zip(reduce, caches, expand, strict=True), 1):
             cache.put(j, narrow(h.relu()).relu_())
             h += wide(cache.at(j).relu_())
+            if attention is not None and index == stack.attend_after:
+                h = attention.at(h)
         return last(mix(h.relu_()).relu_())
 
-    return _walk(shape, first.put, next_row, outputs)
+    return _walk(shape, first.put, next_row, outputs, attention)
 
 
 def gated_rows(
@@ -147,6 +162,7 @@ def gated_rows(
     ]
     out = [_pointwise(layer.out) for layer in layers]
     mix, last = _pointwise(stacks.mix), _pointwise(stacks.last)
+    attention = _attention(stacks, n, shape)
     kernels = [layer.vertical.weight for layer in layers]
     rows = [w.new_zeros(n, *w.shape[1:3], width) for w in kernels]  # (n, in, rows, W): their inputs
 
@@ -164,10 +180,13 @@ def gated_rows(
                 v = v + stacks.place[:, i - 1]
 
     def outputs(i: int, j: int) -> Tensor:
-        h = out[0](gate(caches[0].at(j))) + stacks.place[:, i, j]
-        for wide, cache in zip(out[1:], caches[1:], strict=True):
-            cache.put(j, h)
+        h = stacks.place[:, i, j]
+        for index, (wide, cache) in enumerate(zip(out, caches, strict=True), 1):
+            if index > 1:
+                cache.put(j, h)
             h = h + wide(gate(cache.at(j)))
+            if attention is not None and index == stacks.attend_after:
+                h = attention.at(h)
         return last(mix(h.relu_()).relu_())
 
-    return _walk(shape, caches[0].put, next_row, outputs)
+    return _walk(shape, caches[0].put, next_row, outputs, attention)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencli.models.autoregressive.masked import CausalConv2d, channel_group
+from gencli.models.autoregressive.pixelcnn_attention import PixelAttention
 
 
 def everywhere(vectors: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class ResidualStack(nn.Module):
 
     def __init__(
         self, shape: tuple[int, int, int], channels: int, n_blocks: int, kernel: int,
-        n_outputs: int, dropout: float,
+        n_outputs: int, dropout: float, attention: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         n_colors, height, width = shape
@@ -67,6 +68,8 @@ class ResidualStack(nn.Module):
         )
         self.mix = CausalConv2d(features, features, 1, "B")
         self.last = CausalConv2d(features, outputs, 1, "B")
+        self.attention = PixelAttention(n_colors, channels) if attention else None
+        self.attend_after = (n_blocks + 1) // 2
         self.label_widths = (channels, *(channels // 2,) * n_blocks)
 
     def residual_blocks(self) -> list[ResidualBlock]:
@@ -80,6 +83,8 @@ class ResidualStack(nn.Module):
             h = h + everywhere(labels[0])
         for index, block in enumerate(self.blocks, 1):
             h = block(h, labels[index] if labels else None)
+            if self.attention is not None and index == self.attend_after:
+                h = self.attention(h, x)
         return self.last(F.relu(self.mix(F.relu(h))))  # type: ignore[no-any-return]
 
 
@@ -125,7 +130,7 @@ class GatedStacks(nn.Module):
 
     def __init__(
         self, shape: tuple[int, int, int], channels: int, n_layers: int, kernel: int,
-        n_outputs: int, dropout: float,
+        n_outputs: int, dropout: float, attention: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         n_colors, height, width = shape
@@ -138,6 +143,8 @@ class GatedStacks(nn.Module):
         self.mix = CausalConv2d(features, features, 1, "B")
         self.last = CausalConv2d(features, outputs, 1, "B")
         self.dropout = dropout
+        self.attention = PixelAttention(n_colors, channels) if attention else None
+        self.attend_after = (n_layers + 1) // 2
         self.label_widths = (4 * channels,) * n_layers
 
     def gated_layers(self) -> list[GatedLayer]:
@@ -152,4 +159,6 @@ class GatedStacks(nn.Module):
             if index == 0:
                 v, h = v + self.place, h + self.place
             h = F.dropout(h, self.dropout, self.training)
+            if self.attention is not None and index + 1 == self.attend_after:
+                h = self.attention(h, x)
         return self.last(F.relu(self.mix(F.relu(h))))  # type: ignore[no-any-return]
