@@ -1,4 +1,4 @@
-"""What the commands do, for notebooks and scripts: `gencli.train`, `evaluate` and `list_runs`."""
+"""What the commands do, for notebooks and scripts: `gencli.train`, `evaluate`, `compare`, `list_runs`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gencli.runs import Run
 from gencli.training.settings import Settings
 
 if TYPE_CHECKING:
+    from gencli.comparison import Table
     from gencli.evaluation.results import Metric
     from gencli.loaded import LoadedModel
 
@@ -57,6 +58,25 @@ def evaluate(run: str, *, checkpoint: str = "last", **options: Any) -> dict[str,
     from gencli.loaded import load
 
     return load(run, checkpoint=checkpoint).evaluate(**options)
+
+
+def compare(*references: str, data: str | None = None) -> list[Table]:
+    """Figures of runs side by side, as their evaluations left them.
+
+    Args:
+        *references: Runs' directories or names, or models' names; none means all runs.
+        data: Only figures on this data set.
+
+    Returns:
+        A table for each data set, split and binarisation that the runs were measured on.
+
+    Raises:
+        GencliError: If there is no such run, or nothing to compare.
+    """
+    from gencli import comparison
+
+    chosen = [runs.find(reference) for reference in references] or runs.all_runs()
+    return comparison.compare(chosen, data)
 
 
 def list_runs() -> list[Run]:

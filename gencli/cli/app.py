@@ -12,6 +12,7 @@ import typer
 
 import gencli
 from gencli.cli import console, environment, help_style, outputs, own_options
+from gencli.cli.compare import compare
 from gencli.cli.doctor import doctor
 from gencli.cli.evaluate import evaluate
 from gencli.cli.export import export
@@ -75,6 +76,7 @@ app.add_typer(train, name="train")
 for _name, (_function, *_) in OF_A_RUN.items():
     app.command(_name, cls=help_style.GroupedCommand)(with_parameters(_function, ()))
 app.command("export", cls=help_style.GroupedCommand)(export)
+app.command("compare", cls=help_style.GroupedCommand)(compare)
 app.command("list", cls=help_style.GroupedCommand)(list_)
 app.command("info", cls=help_style.GroupedCommand)(info)
 app.command("doctor", cls=help_style.GroupedCommand)(doctor)

@@ -53,6 +53,15 @@ def emit_table(table: RenderableType) -> None:
     stdout().print(table)
 
 
+def shows_bars() -> bool:
+    """Whether stdout's encoding has block characters and the like."""
+    try:
+        "▁█±".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
 def stdout() -> Console:
     """The rich console of stdout; wide and without colours where that is no terminal.
 

@@ -123,7 +123,7 @@ def evaluate(
     }
     asked: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "metrics": wanted}
     asked |= {"n": n, "k": k, "samples": samples, **drawing, **measuring}
-    keep(model, document, asked)
+    keep(model, {**document, "fingerprint": images.fingerprint}, asked)
     for doubt in dict.fromkeys(metric.doubt for metric in results.values() if metric.doubt):
         console.warning(f"{doubt}; give more --temperatures or --chains")
     if json:

@@ -47,7 +47,7 @@ def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "checkpoints", ", ".join(map(str, document["checkpoints"])) or "none yet"
     yield from _evaluations(document["evaluations"])
     differing = document["differing"]
-    yield "options", " ".join(_flag(*item) for item in differing.items()) or "the defaults"
+    yield "options", " ".join(flag(*item) for item in differing.items()) or "the defaults"
     yield "made with", _made_with(document)
     yield "command", str(document.get("command", "-"))
 
@@ -80,13 +80,14 @@ def _moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def _flag(name: str, value: Any) -> str:
-    flag = f"--{name.replace('_', '-')}"
+def flag(name: str, value: Any) -> str:
+    """An option as it is typed, such as `--lr 0.01`, `--no-direct`."""
+    typed = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
-        return flag if value else f"--no-{flag[2:]}"
+        return typed if value else f"--no-{typed[2:]}"
     if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
-    return f"{flag} {value}"
+    return f"{typed} {value}"
 
 
 def _made_with(document: Mapping[str, Any]) -> str:

@@ -43,6 +43,11 @@ ASKED_FOR = frozenset({"bayes_accuracy"})
 JUDGED = frozenset(KEYS[KEYS.index("fd_judge") : KEYS.index("judge_accuracy") + 1])
 """Figures that depend on the judge."""
 
+LOWER_IS_BETTER = frozenset(
+    {"nll", "nll_bound", "nll_estimate", "bits_per_dim", "reconstruction", "fd_judge", "kid_judge"}
+)
+"""Of the others, more is better."""
+
 
 @dataclass(frozen=True)
 class Metric:
