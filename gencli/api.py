@@ -1,4 +1,4 @@
-"""What the commands do, for notebooks and scripts: `gencli.train`, `evaluate`, `compare`, `list_runs`."""
+"""What the commands do, for notebooks and scripts: `gencli.train`, `evaluate` and so on."""
 
 from __future__ import annotations
 

@@ -174,11 +174,8 @@ def create(model: str, data: str, about: dict[str, Any], name: str | None = None
         GencliError: If the operating system refuses.
     """
     home = runs_dir()
-    if name is not None and not _NAME.fullmatch(name):
-        raise UsageError(
-            f"A run cannot be called {name!r}.",
-            "Use letters, digits, dots, dashes and underscores.",
-        )
+    if name is not None:
+        check_name(name)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{model}-{Path(data).name}")
     cure = "Make room or permission there, or set GENCLI_HOME to another folder."
     with writing(home, cure=cure):
@@ -188,6 +185,19 @@ def create(model: str, data: str, about: dict[str, Any], name: str | None = None
             run.folder(folder)
         write_json(run.path / record.FILE, {"format": FORMAT, "name": run.name, **about})
     return run
+
+
+def check_name(name: str) -> None:
+    """See that a run can be called so.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"A run cannot be called {name!r}.",
+            "Use letters, digits, dots, dashes and underscores.",
+        )
 
 
 def _named(path: Path, model: str) -> Run:
@@ -270,6 +280,21 @@ def find(reference: str) -> Run:
     near = registry.nearest(reference, [*known, *(run.name for run in all_runs())])
     hint = f"Did you mean {near}?" if near else "`gencli list runs` shows the runs there are."
     raise RunError(f"There is no run {reference}.", hint)
+
+
+def exactly(reference: str) -> Run:
+    """The run meant by a directory or a run's name; a model's name alone is not enough.
+
+    For what cannot be undone.
+
+    Raises:
+        UsageError: If it is a model's name.
+        RunError: If there is no such run.
+    """
+    run = find(reference)
+    if run.name == reference or (user_path(reference) / "run.json").is_file():
+        return run
+    raise UsageError(f"{reference} is a model, not a run.", f"Name the run: {run.name}, for one.")
 
 
 def now() -> float:

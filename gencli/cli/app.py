@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import gencli
-from gencli.cli import console, environment, help_style, outputs, own_options
+from gencli.cli import console, environment, help_style, outputs, own_options, runs
 from gencli.cli.compare import compare
 from gencli.cli.doctor import doctor
 from gencli.cli.evaluate import evaluate
@@ -78,6 +78,7 @@ for _name, (_function, *_) in OF_A_RUN.items():
 app.command("export", cls=help_style.GroupedCommand)(export)
 app.command("compare", cls=help_style.GroupedCommand)(compare)
 app.command("list", cls=help_style.GroupedCommand)(list_)
+app.add_typer(runs.group, name="runs")
 app.command("info", cls=help_style.GroupedCommand)(info)
 app.command("doctor", cls=help_style.GroupedCommand)(doctor)
 

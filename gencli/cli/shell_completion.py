@@ -41,6 +41,12 @@ def runs(incomplete: str) -> Completion:
 
 
 @_quiet
+def run_names(incomplete: str) -> Completion:
+    """Run names alone."""
+    return _beginning(incomplete, [run.name for run in run_directory.all_runs()])
+
+
+@_quiet
 def recipes(incomplete: str) -> Completion:
     """The recipes that come with gencli."""
     folder = Path(__file__).parent.parent / "recipes"
