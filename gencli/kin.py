@@ -28,9 +28,9 @@ KIN: dict[str, str] = {
     **dict.fromkeys(("sngan", "sagan", "hingegan", "wgan-div", "dragan", "wgan-lp"), "wgan-gp"),
     **dict.fromkeys(
         (
-            *("autoencoder", "ae", "beta-vae", "cvae", "vqvae", "vq-vae", "vq-vae-2", "vqgan"),
+            *("beta-vae", "cvae", "vqvae", "vq-vae", "vq-vae-2", "vqgan"),
             *("iwae", "nvae", "vdvae", "ladder-vae", "factor-vae", "aae", "wae", "vae-gan"),
-            *("variational-autoencoder", "dae", "mae"),
+            *("variational-autoencoder", "mae"),
         ),
         "vae",
     ),
@@ -45,6 +45,13 @@ KIN: dict[str, str] = {
         ("imagegpt", "igpt", "gpt", "image-transformer", "sparse-transformer", "var"), "transformer"
     ),
     **dict.fromkeys(("glow", "realnvp", "nice", "maf", "iaf", "flow", "orderless-nade"), "made"),
+    **dict.fromkeys(
+        (
+            *("cae", "sae", "rae", "denoising-autoencoder", "contractive-autoencoder"),
+            *("sparse-autoencoder", "stacked-autoencoder", "k-sparse"),
+        ),
+        "autoencoder",
+    ),
     **dict.fromkeys(("principal-components", "sparse-pca", "linear-gaussian"), "ppca"),
     **dict.fromkeys(("fa", "factors", "ica"), "factor-analysis"),
     **dict.fromkeys(("ebm", "boltzmann", "energy", "crbm", "hopfield", "bm"), "rbm"),

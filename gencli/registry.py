@@ -44,6 +44,14 @@ MODELS: tuple[ModelSpec, ...] = (
         "bound log_weights latent encoder",
     ),
     _spec(
+        "autoencoder",
+        "latent.autoencoder:Autoencoder",
+        "Autoencoder: plain, denoising, contractive or sparse, its codes drawn from Gaussians",
+        "Vincent et al. 2008; Rifai et al. 2011; Makhzani and Frey 2013, arXiv:1312.5663",
+        "latent encoder filters",
+        aliases=("ae", "dae"),
+    ),
+    _spec(
         "ppca",
         "latent.ppca:PPCA",
         "Probabilistic principal component analysis, in closed form",

@@ -19,6 +19,13 @@ from gencli.registry import ModelSpec
 
 TINY: dict[str, dict[str, Any]] = {
     "vae": {"hidden": (16,), "latent_dim": 2},
+    "autoencoder": {
+        "hidden": (16,),
+        "latent_dim": 4,
+        "active": 2,
+        "components": 3,
+        "penalty": "contractive",
+    },
     "ppca": {"latent_dim": 4},
     "factor-analysis": {"latent_dim": 4, "iterations": 20},
     "sbn": {"hidden": (16, 8), "particles": 3},

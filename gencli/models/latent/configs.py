@@ -100,3 +100,29 @@ class SBNConfig(Config):
     dreams: float = option(
         1.0, "Weight of dreams in what the recognition network learns (none in vimco).", min=0
     )
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig(Config):
+    """Options of `autoencoder`."""
+
+    training: ClassVar[Training] = Training(epochs=20, batch_size=128, lr=1e-3)
+    Sampling: ClassVar[type[Options]] = LatentSampling
+
+    latent_dim: int = option(32, "Dimensions of the code.", min=1)
+    hidden: tuple[int, ...] = option(
+        (512, 256), "Widths of the encoder's hidden layers; the decoder mirrors them.", min=1
+    )
+    code: Literal["linear", "relu", "sigmoid"] = option("linear", "Units of the code.")
+    penalty: Literal["none", "denoising", "contractive", "sparse"] = option(
+        "none", "What keeps the code from copying."
+    )
+    corruption: float = option(
+        0.25, "Share of the pixels set to 0 by --penalty denoising.", min=0, max=0.99
+    )
+    contraction: float = option(
+        0.1, "Weight of the Jacobian's norm by --penalty contractive.", min=0
+    )
+    active: int = option(8, "Latents kept by --penalty sparse.", min=1)
+    components: int = option(10, "Gaussians fitted to the codes, for drawing.", min=1)
+    prior_share: float = option(0.25, "Part of the training that fits them.", min=0.01, max=0.9)
