@@ -124,6 +124,21 @@ MODELS: tuple[ModelSpec, ...] = (
         "bound latent",
     ),
     _spec(
+        "d3pm",
+        "diffusion.d3pm:D3PM",
+        "Diffusion on discrete pixels; masked diffusion, which completes any part of an image",
+        "Austin et al. 2021, arXiv:2107.03006",
+        "bound completion",
+        aliases=("masked-diffusion",),
+    ),
+    _spec(
+        "binomial-diffusion",
+        "diffusion.binomial:BinomialDiffusion",
+        "Diffusion of binary pixels by fair coins, the first diffusion model",
+        "Sohl-Dickstein et al. 2015, arXiv:1503.03585",
+        "bound completion",
+    ),
+    _spec(
         "rbm",
         "boltzmann.rbm:RBM",
         "Restricted Boltzmann machine, trained by contrastive divergence",

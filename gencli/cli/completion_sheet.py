@@ -1,4 +1,4 @@
-"""The sheet of `gencli sample RUN --complete`: original, given half, and several completions."""
+"""The sheet of `gencli sample RUN --complete`: original, what is given, and several completions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gencli.cli import conditions
 from gencli.cli.images import read_images
@@ -32,7 +33,7 @@ def completion_sheet(
     Args:
         loaded: The model.
         reference: Which images, as for `read_images`.
-        keep: The half that is given: top, bottom, left or right.
+        keep: What is given, as for `known_pixels`.
         each: Completions of each image.
         seed: Of the completions.
         options: Sampling options, such as `temperature`.
@@ -47,23 +48,44 @@ def completion_sheet(
             f"{loaded.run.model} does not complete images.", f"These do: {having('completion')}."
         )
     x = read_images(reference, loaded)
-    known = torch.zeros(x.shape[2:], dtype=torch.bool)
-    half_h, half_w = x.shape[2] // 2, x.shape[3] // 2
-    region = {
-        "top": (slice(half_h), slice(None)),
-        "bottom": (slice(half_h, None), slice(None)),
-        "left": (slice(None), slice(half_w)),
-        "right": (slice(None), slice(half_w, None)),
-    }[keep]
-    known[region] = True
+    known = known_pixels(keep, len(x), x.shape[2], x.shape[3], seed)
     repeated = x.repeat_interleave(each, 0).to(model.device)
     generator = ImageGenerator(seed, range(len(repeated)), model.device)
     condition = loaded.told(len(repeated), conditions.read(own, loaded, len(repeated)))
     filled = model.complete(
-        repeated, known.to(model.device), generator=generator,
+        repeated, known.repeat_interleave(each, 0).to(model.device), generator=generator,
         condition=condition.to(model.device), **loaded.sampling(options),
     )  # fmt: skip
     filled = filled.float().cpu().view(len(x), each, *x.shape[1:])
     masked = torch.where(known, x, 0.5)
     rows = torch.cat([x[:, None], masked[:, None], filled], dim=1)
     return make_grid(rows.flatten(0, 1), columns=each + 2)
+
+
+def known_pixels(keep: str, n: int, height: int, width: int, seed: int) -> Tensor:
+    """Which pixels of `n` images are given: bool, (n, 1, H, W).
+
+    Args:
+        keep: `top`, `bottom`, `left` or `right` is that half; `border` all but a hole of about
+            half the height and width in the middle; `random` a fifth of the pixels, other ones in
+            each image.
+        n: How many images.
+        height: H.
+        width: W.
+        seed: Of the random ones.
+    """
+    if keep == "random":
+        return ImageGenerator(seed, range(n)).uniform(1, height, width) < 0.2
+    row, column = torch.arange(height)[:, None], torch.arange(width)
+    known = {
+        "top": row < height // 2,
+        "bottom": row >= height // 2,
+        "left": column < width // 2,
+        "right": column >= width // 2,
+        "border": ~(_middle(row, height) & _middle(column, width)),
+    }[keep]
+    return known.expand(n, 1, height, width)
+
+
+def _middle(place: Tensor, size: int) -> Tensor:
+    return (place >= size // 4) & (place < size - size // 4)

@@ -53,12 +53,14 @@ def sample(
     complete: Annotated[
         str | None,
         typer.Option(
-            help="Autoregressive: fill in these images, such as test:0..7 or a file.",
+            help="Fill in these images, such as test:0..7 or a file, where the model can.",
         ),
     ] = None,
     keep: Annotated[
-        Literal["top", "bottom", "left", "right"],
-        typer.Option(help="With --complete: the half that is given."),
+        Literal["top", "bottom", "left", "right", "border", "random"],
+        typer.Option(
+            help="With --complete: the half that is given; or all but a hole, or pixels anywhere."
+        ),
     ] = "top",
     quiet: Quiet = False,
     **own: Any,

@@ -147,6 +147,8 @@ class HasCompletion(Protocol):
 
         Where the known pixels come first in that order, as the top rows do in raster order, this is
         a draw from p(unknown | known); elsewhere they do not influence those that come before them.
+        A model that can take the unknown pixels in any order, as masked diffusion does, sees all
+        known ones from the first, wherever they are.
 
         Args:
             x: (B, C, H, W), kept where `known_mask` is true.

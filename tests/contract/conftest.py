@@ -36,6 +36,8 @@ TINY: dict[str, dict[str, Any]] = {
     "lsgan": {"width": 8, "d_width": 8, "hidden": 8},
     "cgan": {"width": 8, "d_width": 8, "hidden": 8},
     "ddpm": {"width": 8},
+    "d3pm": {"width": 8, "multipliers": (1, 1, 1), "timesteps": 4},
+    "binomial-diffusion": {"width": 8, "multipliers": (1, 1, 1), "timesteps": 4},
     "rbm": {"hidden": 16, "chains": 8},
     "dbn": {"hidden": (16, 8), "chains": 8},
     "mixture": {"components": 5},

@@ -79,3 +79,70 @@ class DDPMConfig(ClassConditional):
     def sampling(self) -> type[Options]:
         """Guidance only where there are classes to be guided to."""
         return GuidedSampling if self.conditional else DiffusionSampling
+
+
+@dataclass(frozen=True)
+class DiscreteSampling(Options):
+    """Sampling options of diffusion on discrete pixels."""
+
+    steps: int | None = option(
+        None, "Steps of the chain: 100 unless given, at most --timesteps.", min=1
+    )
+    temperature: float = option(
+        1.0, "Below 1 prefers likely pixels, above 1 evens them out.", min=1e-3
+    )
+
+
+@dataclass(frozen=True)
+class DiscreteTerms(Options):
+    """How the bound of diffusion on discrete pixels is measured."""
+
+    terms: int = option(
+        10, "Terms of the bound drawn for each image; from T or the pixels on, all.", min=1
+    )
+
+
+@dataclass(frozen=True)
+class DiscreteConfig(ClassConditional):
+    """What the models of discrete pixels share."""
+
+    training: ClassVar[Training] = Training(
+        epochs=6,
+        batch_size=16,
+        lr=3e-3,
+        lr_schedule="cosine",
+        warmup=200,
+        ema_decay=0.999,
+        binarize="dynamic",
+    )
+    Sampling: ClassVar[type[Options]] = DiscreteSampling
+    Measuring: ClassVar[type[Options]] = DiscreteTerms
+
+    width: int = option(16, "Channels of the U-Net at its highest resolution.", min=8)
+    multipliers: tuple[int, ...] = option(
+        (1, 3, 6), "Channels of each resolution, in widths.", min=1
+    )
+    blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
+    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
+    dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
+    timesteps: int = option(1000, "Steps T of the chain.", min=2)
+    auxiliary: float = option(
+        0.0, "Weight of the cross-entropy of x_0 beside each term of the bound.", min=0
+    )
+
+
+@dataclass(frozen=True)
+class D3PMConfig(DiscreteConfig):
+    """Options of `d3pm`."""
+
+    kernel: Literal["uniform", "absorbing", "gaussian"] = option(
+        "absorbing",
+        "A step draws a pixel anew, masks it for good, or moves it to a level nearby.",
+    )
+
+
+@dataclass(frozen=True)
+class BinomialDiffusionConfig(DiscreteConfig):
+    """Options of `binomial-diffusion`: those of `d3pm`, but for the kernel."""
+
+    kernel: ClassVar[Literal["uniform"]] = "uniform"

@@ -18,7 +18,7 @@ _N_SINUSOID = 64
 
 
 class UNet(nn.Module):
-    """(B, C, H, W) images, (B,) times and perhaps (B,) classes -> (B, C, H, W).
+    """(B, C, H, W) images, (B,) times and perhaps (B,) classes -> (B, C', H, W).
 
     Args:
         channels: C.
@@ -29,6 +29,7 @@ class UNet(nn.Module):
             `patch * 2 ** (len(multipliers) - 1)`.
         n_classes: Classes to condition on; class `n_classes` means none. 0 takes no classes.
         dropout: Probability of dropping an activation of a residual block.
+        out_channels: C'; None is C.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class UNet(nn.Module):
         patch: int = 1,
         n_classes: int = 0,
         dropout: float = 0.0,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
+        n_out = channels if out_channels is None else out_channels
         n_embedding = 4 * width
         self.patch = patch
         self.embed_time = nn.Sequential(
@@ -72,7 +75,7 @@ class UNet(nn.Module):
             if level > 0:
                 self.up.append(nn.Upsample(scale_factor=2, mode="nearest"))
         self.head = nn.Sequential(
-            _norm(n), nn.SiLU(), _zero(nn.Conv2d(n, channels * patch**2, 3, padding=1))
+            _norm(n), nn.SiLU(), _zero(nn.Conv2d(n, n_out * patch**2, 3, padding=1))
         )
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
