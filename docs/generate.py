@@ -95,7 +95,12 @@ def reference() -> str:
     """The page of all commands."""
     models = list(registry.models())
     root = help_of()
-    commands = [*((c,) for c in commands_in(root)), *(("train", name) for name in models)]
+    of_runs = commands_in(help_of("runs"))
+    commands = [
+        *((c,) for c in commands_in(root)),
+        *(("train", name) for name in models),
+        *(("runs", name) for name in of_runs),
+    ]
     with ThreadPoolExecutor() as pool:
         texts = dict(zip(commands, pool.map(lambda c: help_of(*c), commands), strict=True))
     return "\n".join(_reference(root, texts, models))
@@ -108,6 +113,9 @@ def _reference(root: str, texts: dict[tuple[str, ...], str], models: list[str]) 
         yield _section(f"gencli {command}", texts[(command,)])
         if command == "train":
             yield from _training(texts, models)
+        if command == "runs":
+            for name in commands_in(texts[("runs",)]):
+                yield _section(f"gencli runs {name}", texts[("runs", name)], level=3)
 
 
 def _training(texts: dict[tuple[str, ...], str], models: list[str]) -> Iterator[str]:

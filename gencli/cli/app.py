@@ -21,6 +21,7 @@ from gencli.cli.info import info
 from gencli.cli.interpolate import interpolate
 from gencli.cli.list import list_
 from gencli.cli.parameters import with_parameters
+from gencli.cli.reconstruct import reconstruct
 from gencli.cli.sample import sample
 from gencli.cli.streams import lasting
 from gencli.cli.train import ModelGroup
@@ -29,6 +30,7 @@ from gencli.training.signals import sparing_imports
 
 OF_A_RUN: dict[str, tuple[Callable[..., None], own_options.Kinds, bool]] = {
     "sample": (sample, own_options.sampling, True),
+    "reconstruct": (reconstruct, own_options.decoding, True),
     "interpolate": (interpolate, own_options.decoding, True),
     "evaluate": (evaluate, own_options.sampling_and_measuring, False),
 }

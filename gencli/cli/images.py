@@ -10,9 +10,11 @@ from torch import Tensor
 
 from gencli.cli import console
 from gencli.cli.opening import same_data
+from gencli.data.conditions import Batch
 from gencli.data.decode import BROKEN, decode, strict_pillow, why_broken
 from gencli.data.load import load
 from gencli.data.spec import DataInfo
+from gencli.data.store import ResidentStore
 from gencli.errors import DataError, UsageError
 from gencli.home import user_path
 from gencli.loaded import LoadedModel
@@ -20,10 +22,16 @@ from gencli.training.session import recorded
 
 
 def read_images(reference: str, loaded: LoadedModel) -> Tensor:
-    """Images (n, C, H, W) in [0, 1], shaped as the model's data are.
+    """Images (n, C, H, W) in [0, 1], shaped as the model's data are; as for `read_batch`."""
+    return read_batch(reference, loaded).images
+
+
+def read_batch(reference: str, loaded: LoadedModel) -> Batch:
+    """Images shaped as the model's data are, and what is known of them that the model takes.
 
     Args:
-        reference: `SPLIT:I`, `SPLIT:I..J` (both included), or an image file.
+        reference: `SPLIT:I`, `SPLIT:I..J` (both included), or an image file, of which nothing is
+            known.
         loaded: Says the shape, and the data set that SPLIT is of.
 
     Raises:
@@ -39,7 +47,7 @@ def read_images(reference: str, loaded: LoadedModel) -> Tensor:
                 f"{reference} is neither an image file nor test:12 or test:0..7.",
                 "Name an image of the data set or a file.",
             )
-        return _binary(_read_file(path, info), info)
+        return Batch(_binary(_read_file(path, info), info))
     with console.counting() as progress:
         data = load(recorded(loaded.run)[1], progress)
     split = getattr(data, match[1])
@@ -50,7 +58,10 @@ def read_images(reference: str, loaded: LoadedModel) -> Tensor:
             f"The {match[1]} split of {data.name} has {len(split)} images.",
             "They are numbered from 0.",
         )
-    return _binary(split.images[first : last + 1].float() / 255, info)
+    chosen = split.rows(torch.arange(first, last + 1))
+    store = ResidentStore(chosen, info, "cpu", loaded.model.conditions)
+    known = next(iter(store.in_order(len(chosen)))).condition
+    return Batch(_binary(chosen.images.float() / 255, info), known)
 
 
 def read_source(reference: str, info: DataInfo) -> Tensor:
@@ -71,7 +82,7 @@ def _read_file(path: Path, info: DataInfo) -> Tensor:
         raise DataError(
             f"{path} cannot be read: {why_broken(error)}.", "Give an image file."
         ) from None
-    x = torch.from_numpy(pixels)[None].float() / 255
+    x = torch.from_numpy(pixels.copy())[None].float() / 255
     if info.channels == 1:
         return x.mean(1, keepdim=True)
     return x.expand(-1, info.channels, -1, -1)
