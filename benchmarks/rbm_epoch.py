@@ -25,7 +25,7 @@ def ours(precision: str) -> float:
     """Images per second of the trainer."""
     return gencli_train(
         "rbm", "--data", "mnist", "--hidden", str(N_HIDDEN), "--batch-size", str(BATCH),
-        "--k", "1", "--no-persistent", "--epochs", "1", "--val", "0", "--sample-every", "0",
+        "--k", "1", "--objective", "cd", "--epochs", "1", "--val", "0", "--sample-every", "0",
         "--precision", precision,
     )  # fmt: skip
 

@@ -153,6 +153,13 @@ MODELS: tuple[ModelSpec, ...] = (
         "log_weights log_partition filters",
     ),
     _spec(
+        "boltzmann",
+        "boltzmann.boltzmann:Boltzmann",
+        "General Boltzmann machine: every unit may be coupled to every other",
+        "Ackley, Hinton and Sejnowski 1985, Cognitive Science 9:147",
+        "log_weights log_partition filters",
+    ),
+    _spec(
         "mixture",
         "mixture.mixture:Mixture",
         "Mixture of Bernoullis or Gaussians, trained by expectation maximisation",

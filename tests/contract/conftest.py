@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gencli import registry
 from gencli.data.binarize import bernoulli
@@ -40,6 +41,7 @@ TINY: dict[str, dict[str, Any]] = {
     "binomial-diffusion": {"width": 8, "multipliers": (1, 1, 1), "timesteps": 4},
     "rbm": {"hidden": 16, "chains": 8},
     "dbn": {"hidden": (16, 8), "chains": 8},
+    "boltzmann": {"hidden": 8, "chains": 8},
     "mixture": {"components": 5},
     "nade": {"hidden": 16},
     "made": {"hidden": (16, 16), "masks": 2, "order_agnostic": True},
@@ -48,6 +50,9 @@ TINY: dict[str, dict[str, Any]] = {
 }
 """Options that make a model small; the others' defaults are small enough or overridden here."""
 
+SIDE: dict[str, int] = {"boltzmann": 7}
+"""Pixels a side, where 28 would take long: the time of a sweep grows with the number of pixels."""
+
 
 @cache
 def glyph_images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,12 +60,14 @@ def glyph_images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(glyphs.images), torch.from_numpy(glyphs.labels)
 
 
-def small_data(binarization: str) -> ImageData:
+def small_data(binarization: str, side: int = 28) -> ImageData:
     """96 training, 20 validation and 20 test glyphs, as a model trains on them by default."""
-    info = DataInfo(1, 28, 28, tuple("0123456789"), binarization)
+    info = DataInfo(1, side, side, tuple("0123456789"), binarization)
     splits = {}
     for seed, (name, n) in enumerate({"train": 96, "val": 20, "test": 20}.items()):
         images, labels = glyph_images(n, seed)
+        if side != 28:
+            images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
         splits[name] = Split(images, labels)
     return ImageData("glyphs", info, fingerprint="small", **splits)
 
@@ -72,7 +79,7 @@ def spec(request: pytest.FixtureRequest) -> ModelSpec:
 
 @pytest.fixture
 def data(spec: ModelSpec) -> ImageData:
-    return small_data(spec.options().training.binarize)
+    return small_data(spec.options().training.binarize, SIDE.get(spec.name, 28))
 
 
 @pytest.fixture

@@ -7,6 +7,9 @@ from typing import ClassVar, Literal
 
 from gencli.config import Config, Options, Training, option
 
+Objective = Literal["cd", "pcd", "pseudo-likelihood", "ratio-matching", "denoising-score-matching"]
+"""Of restricted Boltzmann machines; `objectives.py` says what each is."""
+
 
 @dataclass(frozen=True)
 class GibbsSampling(Options):
@@ -37,9 +40,19 @@ class LayerConfig(Config):
     visible: Literal["auto", "binary", "gaussian"] = option(
         "auto", "Visible units; auto is binary for binary data and Gaussian otherwise."
     )
+    objective: Objective = option(
+        "pcd",
+        "What is minimised: the contrast with chains that start at the data (cd) or go on from "
+        "step to step (pcd), or what needs no chains.",
+    )
     k: int = option(1, "Gibbs steps of the negative phase (CD-k, PCD-k).", min=1)
-    persistent: bool = option(True, "Let the chains go on from step to step (PCD).")
     chains: int = option(100, "Persistent chains.", min=1)
+    pixels: int = option(
+        0, "Pixels drawn per image, for pseudo-likelihood and ratio-matching; 0 is all.", min=0
+    )
+    noise: float = option(
+        0.3, "Standard deviation of the noise of denoising-score-matching.", min=1e-3
+    )
     centered: bool = option(True, "Centre the units (without: the textbook's update).")
     optimizer: Literal["sgd", "adam"] = option("sgd", "SGD with momentum, or Adam.")
     momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
@@ -60,3 +73,35 @@ class DBNConfig(LayerConfig):
     """Options of `dbn`."""
 
     hidden: tuple[int, ...] = option((500, 1000), "Hidden units of the layers, upwards.", min=1)
+
+
+@dataclass(frozen=True)
+class SweepSampling(Options):
+    """Sampling options of a machine whose units are drawn one after another."""
+
+    steps: int = option(200, "Sweeps over all units before an image is read off.", min=0)
+
+
+@dataclass(frozen=True)
+class BoltzmannConfig(Config):
+    """Options of `boltzmann`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=20, batch_size=100, lr=0.05, lr_schedule="cosine", ema_decay=0.999,
+        binarize="dynamic",
+    )  # fmt: skip
+    Sampling: ClassVar[type[Options]] = SweepSampling
+    Measuring: ClassVar[type[Options]] = Annealing
+
+    hidden: int = option(200, "Hidden units; 0 leaves the visible ones alone.", min=0)
+    objective: Literal["likelihood", "pseudo-likelihood"] = option(
+        "likelihood", "What is maximised; pseudo-likelihood is for --hidden 0."
+    )
+    posterior: Literal["mean-field", "gibbs"] = option(
+        "mean-field", "Hidden units given the data: their means if independent, or draws."
+    )
+    settle: int = option(10, "Rounds of the posterior for a batch.", min=1)
+    k: int = option(1, "Sweeps of the persistent chains in a step.", min=1)
+    chains: int = option(100, "Persistent chains.", min=1)
+    momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
+    weight_decay: float = option(0.0, "Weight of half the squared couplings in the loss.", min=0)

@@ -1,14 +1,13 @@
 r"""Restricted Boltzmann machine (Smolensky 1986; Hinton 2002, "Training products of experts").
 
-With the energy of `units.py`, summing out the hidden units leaves p(v) = exp(-F(v)) / Z. The loss
-is
+With the energy of `units.py`, summing out the hidden units leaves p(v) = exp(-F(v)) / Z with
 
-    F(v+) - F(v-),    F(v) = -b.v - sum_j log(1 + exp(c_j + (v W)_j))  (binary, not centred)
+    F(v) = -b.v - sum_j log(1 + exp(c_j + (v W)_j))    (binary, not centred)
 
-with v+ from the data and v- from a Gibbs chain drawn without gradients. Its gradient is the update
-of contrastive divergence (CD-k, the chain starts at the data) or of persistent contrastive
-divergence (Tieleman 2008, the chain goes on from the step before): nearly the gradient of -log p.
-Departures: the units are centred unless asked otherwise, which bears higher learning rates;
+It is trained by one of the objectives of `objectives.py`: contrastive divergence (Hinton 2002), the
+same with persistent chains (Tieleman 2008), pseudo-likelihood (Besag 1975; Marlin et al. 2010),
+ratio matching (Hyvarinen 2007) or, with Gaussian visible units, denoising score matching (Vincent
+2011). Departures: the units are centred unless asked otherwise, which bears higher learning rates;
 Gaussian visible units share one learnt sigma; the penalty that pulls the mean activity of each
 hidden unit to a target (Lee et al. 2008) reaches all parameters, not c alone.
 """
@@ -23,8 +22,9 @@ from torch import Tensor
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.abilities import LogPartition
+from gencli.models.boltzmann import objectives
 from gencli.models.boltzmann.configs import GibbsSampling, RBMConfig
-from gencli.models.boltzmann.gibbs import bernoulli, in_float64, uniform_like
+from gencli.models.boltzmann.gibbs import in_float64
 from gencli.models.boltzmann.units import Harmonium
 from gencli.models.interface import (
     NOTHING,
@@ -54,41 +54,49 @@ class RBM(GenerativeModel):
                 "Binary visible units need binary data.",
                 "Add --binarize dynamic, or take --visible gaussian.",
             )
+        needs_gaussian = config.objective == "denoising-score-matching"
+        if needs_gaussian and not gaussian:
+            raise UsageError(
+                f"--objective {config.objective} needs Gaussian visible units.",
+                "Leave out --binarize, or add --visible gaussian.",
+            )
+        if config.objective in ("pseudo-likelihood", "ratio-matching") and gaussian:
+            raise UsageError(
+                f"--objective {config.objective} needs binary visible units.",
+                "Add --binarize dynamic, or take --objective pcd.",
+            )
         self.discrete_levels = None if gaussian else 2
         self.units = Harmonium(data.n_pixels, config.hidden, gaussian, config.centered)
-        if config.persistent:
+        if config.objective == "pcd":
             chain = torch.zeros(config.chains, config.hidden, dtype=torch.bool)
             self.register_buffer("chain", chain)
 
-    def contrast(self, v: Tensor, v_model: Tensor) -> Tensor:
-        """F(v+) - F(v-), 0-d, of flat images and draws: what `loss` computes faster."""
-        return self.units.free_energy(v).mean() - self.units.free_energy(v_model).mean()
-
     def loss(self, batch: Batch, step: Step) -> Loss:
-        """F(v+) - F(v-) per image, and the penalties."""
+        """The objective per image, and the penalties."""
         config, units = self.config, self.units
         v = batch.images.flatten(1)
-        with torch.no_grad():
-            logits = units.up(v)
-            h = self.chain.to(v.dtype) if config.persistent else _draw(logits)
-            uniform = uniform_like(h)
-            h = units.gibbs(h, uniform, config.k - 1)
-            v_model = units.draw_visible(h, uniform(units.n_visible))
-            logits_model = units.up(v_model)
-            if config.persistent:
-                self.chain.copy_(_draw(logits_model))
-        # `contrast`, both phases at once: one product for their gradients.
-        both = torch.cat([v, v_model])
-        logits = units.known_up(both, torch.cat([logits, logits_model]))
-        data, model = units.free_energy(both, logits).tensor_split([len(v)])
-        free_energy = data.mean()
-        total = free_energy - model.mean()
+        loss, x = self._objective(v)
+        total = loss.total
         if config.weight_decay:
             total = total + 0.5 * config.weight_decay * units.weight.square().sum()
         if config.sparsity:
-            excess = logits[: len(v)].sigmoid().mean(0) - config.sparsity_target
+            excess = x.sigmoid().mean(0) - config.sparsity_target
             total = total + config.sparsity * excess.square().sum()
-        return Loss(total, free_energy=free_energy)
+        return Loss(total, **loss.metrics)
+
+    def _objective(self, v: Tensor) -> objectives.Objective:
+        config, units = self.config, self.units
+        match config.objective:
+            case "cd":
+                return objectives.contrast(units, v, config.k)
+            case "pcd":
+                return objectives.contrast(units, v, config.k, self.chain)
+            case "pseudo-likelihood":
+                return objectives.pseudo_likelihood(units, v, config.pixels)
+            case "ratio-matching":
+                return objectives.ratio_matching(units, v, config.pixels)
+            case "denoising-score-matching":
+                return objectives.denoising_score_matching(units, v, config.noise)
 
     @torch.no_grad()
     def start(self, images: Iterable[Tensor]) -> None:
@@ -103,9 +111,9 @@ class RBM(GenerativeModel):
 
     def start_chains(self, images: Tensor) -> None:
         """Let persistent chains start from images (B, C, H, W), over and over if there are few."""
-        if self.config.persistent:
+        if self.config.objective == "pcd":
             rows = torch.arange(self.config.chains, device=images.device) % len(images)
-            self.chain.copy_(_draw(self.units.up(images.flatten(1)[rows])))
+            self.chain.copy_(objectives.draw(self.units.up(images.flatten(1)[rows])))
 
     def updates(self) -> tuple[Update, ...]:
         """One update over the loss."""
@@ -153,7 +161,3 @@ class RBM(GenerativeModel):
         """
         model = in_float64(self)
         return model.decode_mean(model.units.settle(n, generator.uniform, steps))
-
-
-def _draw(logits: Tensor) -> Tensor:
-    return bernoulli(logits, torch.rand_like(logits))
