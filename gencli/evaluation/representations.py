@@ -19,6 +19,7 @@ from gencli.evaluation.clustering import (
     normalized_mutual_information,
 )
 from gencli.evaluation.measuring import Measuring
+from gencli.evaluation.probe import predictions, principal_axes
 from gencli.evaluation.results import Metric
 from gencli.models.abilities import HasAssignments, HasEncoder
 from gencli.models.k_means import k_means, nearest
@@ -26,8 +27,16 @@ from gencli.models.k_means import k_means, nearest
 CLUSTERING = frozenset({"clustering_accuracy", "nmi"})
 """The figures of clusters."""
 
+PROBES = {
+    f"probe_accuracy{labels}{of}": (n, of)
+    for labels, n in (("_1000", 1_000), ("", None))
+    for of in ("", "_pixels", "_pca")
+}
+"""The figures of linear classifiers: their keys, how many labels they see, and of what they are."""
+
 _AT_ONCE = 500
-_N_CLUSTERED = 10_000  # training images that k-means sees, where there are more
+_N_SEEN = 10_000  # training images that k-means and principal components see, at most
+_FEWEST = 20  # labels that a classifier can learn from
 
 
 def measured(measuring: Measuring, wanted: Collection[str]) -> dict[str, Metric]:
@@ -39,7 +48,8 @@ def measured(measuring: Measuring, wanted: Collection[str]) -> dict[str, Metric]
     labelled = data.train.labels is not None and measuring.images.labels is not None
     if not labelled or data.info.n_classes < 2 or "labels" in told:
         return {}
-    return {} if CLUSTERING.isdisjoint(wanted) else clustering(measuring)
+    found = {} if CLUSTERING.isdisjoint(wanted) else clustering(measuring)
+    return found | probes(measuring, [key for key in PROBES if key in wanted])
 
 
 def clustering(measuring: Measuring) -> dict[str, Metric]:
@@ -85,9 +95,63 @@ def _clusters(measuring: Measuring) -> tuple[Tensor, Tensor] | None:
     mine, theirs = (
         through(measuring, split, model.encode).flatten(1) for split in (measuring.images, train)
     )
-    rows = torch.randperm(len(theirs))[:_N_CLUSTERED]
+    rows = torch.randperm(len(theirs))[:_N_SEEN]
     centres = k_means(theirs[rows], measuring.data.info.n_classes).centres
     return nearest(mine, centres), nearest(theirs, centres)
+
+
+def probes(measuring: Measuring, keys: Collection[str]) -> dict[str, Metric]:
+    """How many images a linear classifier gets right that learnt from training images.
+
+    It sees their codes by the model's encoder; their pixels; or as many principal components as a
+    code has dimensions, where that is fewer than pixels. With 1,000 labels these are of the same
+    images, at random, for all three.
+
+    Args:
+        measuring: A model, and data with labels.
+        keys: Of `PROBES`.
+    """
+    train, images = measuring.data.train, measuring.images
+    found: dict[str, Metric] = {}
+    for key in keys:
+        n, of = PROBES[key]
+        if len(train) < (n or _FEWEST) or not isinstance(measuring.model, HasEncoder):
+            continue
+        with measuring.random("probe_accuracy_1000"):
+            seen = train.rows(torch.randperm(len(train))[:n])
+            points = _points(measuring, measuring.model, of, seen)
+        if points is None or seen.labels is None or images.labels is None:
+            continue
+        measuring.progress(key, 0, 1)
+        x, new = points
+        classes = predictions(x, seen.labels, new, measuring.data.info.n_classes)
+        measuring.progress(key, 1, 1)
+        unit = f"share of images; {x.shape[1]} dimensions, {len(x)} labels"
+        found[key] = share(classes == images.labels, unit)
+    return found
+
+
+def _points(
+    measuring: Measuring, model: HasEncoder, of: str, seen: Split
+) -> tuple[Tensor, Tensor] | None:
+    """Codes, pixels or principal components of training images and of the split's, flat."""
+
+    def both(function: Callable[[Tensor, Condition], Tensor]) -> tuple[Tensor, Tensor]:
+        x, new = (through(measuring, split, function) for split in (seen, measuring.images))
+        return x.flatten(1).float(), new.flatten(1).float()
+
+    if of == "":
+        return both(model.encode)
+    n_code = through(measuring, seen.rows(slice(1)), model.encode).numel()
+    if of == "_pca" and n_code >= measuring.data.info.n_pixels:
+        return None
+    x, new = both(lambda images, _: images)
+    if of == "_pixels":
+        return x, new
+    train = measuring.data.train
+    some = train.rows(torch.randperm(len(train))[:_N_SEEN])
+    axes = principal_axes(through(measuring, some, lambda images, _: images).flatten(1), n_code)
+    return x @ axes, new @ axes
 
 
 def through(

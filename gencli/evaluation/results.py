@@ -26,6 +26,12 @@ DESCRIPTIONS: dict[str, str] = {
     "clustering_accuracy": "share of the images whose cluster is that of their class",
     "nmi": "normalised mutual information of clusters and classes",
     "bayes_accuracy": "share of the real images whose class Bayes' rule finds; when asked for",
+    "probe_accuracy_1000": "share of images right by a linear classifier of codes, 1,000 labels",
+    "probe_accuracy_1000_pixels": "the same by pixels",
+    "probe_accuracy_1000_pca": "the same by as many principal components as a code has dimensions",
+    "probe_accuracy": "share right by a linear classifier of codes, all labels; when asked for",
+    "probe_accuracy_pixels": "the same by pixels; when asked for",
+    "probe_accuracy_pca": "the same by principal components; when asked for",
 }
 """What each key means, in the order of reports.
 
@@ -37,8 +43,11 @@ are not part of this package.
 
 KEYS: tuple[str, ...] = tuple(DESCRIPTIONS)
 
-ASKED_FOR = frozenset({"bayes_accuracy"})
-"""Figures that are measured only where they are named: this takes a likelihood for each class."""
+ASKED_FOR = frozenset(
+    {"bayes_accuracy", "probe_accuracy", "probe_accuracy_pixels", "probe_accuracy_pca"}
+)
+"""Figures that are measured only where they are named: they take a likelihood for each class, or a
+classifier that learns from all training images."""
 
 JUDGED = frozenset(KEYS[KEYS.index("fd_judge") : KEYS.index("judge_accuracy") + 1])
 """Figures that depend on the judge."""
