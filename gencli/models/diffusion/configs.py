@@ -71,6 +71,9 @@ class DDPMConfig(ClassConditional):
     timesteps: int = option(1000, "Noise levels T.", min=2)
     schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
     prediction: Literal["epsilon", "v"] = option("v", "What the U-Net tells: the noise, or v.")
+    variance: Literal["fixed", "learned"] = option(
+        "fixed", "Of a step back; learned by the bound, beside the means, for --sampler ddpm."
+    )
     perturbation: float = option(
         0.1, "Input perturbation: further noise on x_t in training, over its own.", min=0
     )

@@ -6,7 +6,8 @@ Images are noised, q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I), and a U-Net learn
 
 with target eps, or v = alpha_t eps - sigma_t x_0 (Salimans and Ho 2022, arXiv:2202.00512). With
 `--conditional`, classes are given to the U-Net and withheld at random in training, so that one
-network serves classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598). Departures: v and
+network serves classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598); with `--variance
+learned`, variances are learnt beside the means (see `variances`). Departures: v and
 the cosine schedule (Nichol and Dhariwal 2021, arXiv:2102.09672) are the defaults, and so are a
 U-Net with few channels at the full resolution and 20 steps of SDE-DPM-Solver++ (Lu et al. 2022,
 arXiv:2211.01095). The times of a batch are spread as those of sampling are, and its x_t are noised
@@ -16,6 +17,7 @@ arXiv:2301.11706). Images drawn are stretched by 1%, so that a blank background 
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -23,6 +25,7 @@ from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
+from gencli.models.diffusion import variances
 from gencli.models.diffusion.configs import (
     BoundTerms,
     DDPMConfig,
@@ -63,10 +66,11 @@ class DDPM(GenerativeModel):
     config: DDPMConfig
     alpha: Tensor
     sigma: Tensor
+    step_table: Tensor
 
     def __init__(self, config: DDPMConfig, data: DataInfo) -> None:
         super().__init__(config, data)
-        self.discrete_levels = 2 if data.binary else 256
+        self.levels = self.discrete_levels = 2 if data.binary else 256
         factor = config.patch * 2 ** (len(config.multipliers) - 1)
         if data.height % factor or data.width % factor:
             raise UsageError(
@@ -81,11 +85,15 @@ class DDPM(GenerativeModel):
             patch=config.patch,
             n_classes=data.n_classes if config.conditional else 0,
             dropout=config.dropout,
+            out_channels=data.channels * (2 if config.variance == "learned" else 1),
         )
         self.schedule = make_schedule(config.schedule, config.timesteps)
         # Looked up on the device in training; a function of the config, so not saved.
         self.register_buffer("alpha", self.schedule.alpha.float(), persistent=False)
         self.register_buffer("sigma", self.schedule.sigma.float(), persistent=False)
+        if config.variance == "learned":
+            table = variances.step_table(self.schedule)
+            self.register_buffer("step_table", table, persistent=False)
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """The mean squared error of the prediction, per dimension."""
@@ -114,12 +122,31 @@ class DDPM(GenerativeModel):
         target = eps if self.config.prediction == "epsilon" else alpha * eps - sigma * x_0
         if perturbation:
             eps = eps + perturbation * torch.randn_like(eps)
-        predicted = self._predict(alpha * x_0 + sigma * eps, t, labels)
-        return (target - predicted).square().mean((1, 2, 3))
+        x_t = alpha * x_0 + sigma * eps
+        predicted, share = self._split(self._predict(x_t, t, labels))
+        errors = (target - predicted).square().mean((1, 2, 3))
+        if self.config.variance == "fixed":
+            return errors
+        estimate = self._x_0(x_t, t, predicted).detach()
+        terms = variances.bound_terms(x_0, estimate, share, t, self.step_table, self.levels)
+        # In bits per dimension and by 0.001 as in the paper; each t counts alike, as in the bound.
+        even = (3 - 2 * u) / 2
+        return errors + 0.001 * T * even * terms / (self.data.n_pixels * math.log(2))
 
     def _predict(self, x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         out: Tensor = self.unet(x_t, t * (1000 / self.config.timesteps), labels)
         return out.float()
+
+    def _split(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """What the U-Net tells of the noise, and the shares v of learnt variances, if any."""
+        C = self.data.channels
+        return out[:, :C], (1 + out[:, C:]) / 2
+
+    def _x_0(self, x_t: Tensor, t: Tensor, predicted: Tensor) -> Tensor:
+        alpha, sigma = _column(self.alpha[t]), _column(self.sigma[t])
+        if self.config.prediction == "epsilon":
+            return ((x_t - sigma * predicted) / alpha).clamp(-1, 1)
+        return (alpha * x_t - sigma * predicted).clamp(-1, 1)
 
     def _no_class(self, n: int) -> Tensor | None:
         if not self.config.conditional:
@@ -131,8 +158,13 @@ class DDPM(GenerativeModel):
 
         A `guidance` of 0 is without classes, 1 conditional; more moves on in the same direction.
         """
+        estimate = self.estimator(labels, guidance)
+        return lambda x_t, t: estimate(x_t, t)[0]
 
-        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+    def estimator(self, labels: Tensor | None, guidance: float) -> variances.Estimator:
+        """As `denoiser`, with the shares of learnt variances, (n, 0, H, W) where there are none."""
+
+        def estimate(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
             free = self._no_class(x_t.shape[0])
             if free is None or labels is None or guidance == 0:
                 out = self._predict(x_t, t, free)
@@ -142,12 +174,10 @@ class DDPM(GenerativeModel):
                 both = torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([free, labels])
                 unconditional, conditional = self._predict(*both).chunk(2)
                 out = torch.lerp(unconditional, conditional, guidance)
-            alpha, sigma = _column(self.alpha[t]), _column(self.sigma[t])
-            if self.config.prediction == "epsilon":
-                return ((x_t - sigma * out) / alpha).clamp(-1, 1)
-            return (alpha * x_t - sigma * out).clamp(-1, 1)
+            predicted, share = self._split(out)
+            return self._x_0(x_t, t, predicted), share
 
-        return denoise
+        return estimate
 
     def log_prob_bound(
         self, x: Tensor, condition: Condition = NOTHING, *, terms: int = BoundTerms.terms
@@ -157,9 +187,11 @@ class DDPM(GenerativeModel):
         `terms` of the bound's T are drawn for each image: more change the spread of the draws, not
         their mean.
         """
-        return -variational_bound(
-            self.denoiser(), 2 * x - 1, self.schedule, terms, 2 if self.data.binary else 256
-        )
+        x_0, levels = 2 * x - 1, self.levels
+        if self.config.variance == "learned":
+            estimate = self.estimator(None, 1.0)
+            return -variances.variational_bound(estimate, x_0, self.schedule, terms, levels)
+        return -variational_bound(self.denoiser(), x_0, self.schedule, terms, levels)
 
     def sample(
         self,
@@ -188,8 +220,9 @@ class DDPM(GenerativeModel):
             UsageError: If there is no such sampler, or steps are out of range.
         """
         noise = self.sample_latent(n, generator=generator)
-        denoise = self.denoiser(condition.labels, guidance)
-        return self._solve(noise, sampler, steps, denoise, generator, on_step)
+        told = condition.labels, guidance
+        learned = self.estimator(*told) if self.config.variance == "learned" else None
+        return self._solve(noise, sampler, steps, self.denoiser(*told), generator, on_step, learned)
 
     def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
         """The noise x_T (n, C, H, W) that sampling starts from."""
@@ -215,6 +248,7 @@ class DDPM(GenerativeModel):
         denoise: Denoiser,
         generator: ImageGenerator | None = None,
         on_step: OnStep | None = None,
+        learned: variances.Estimator | None = None,
     ) -> Tensor:
         if sampler not in SAMPLERS:
             raise UsageError(f"There is no sampler {sampler}.", f"Use {', '.join(SAMPLERS)}.")
@@ -230,10 +264,15 @@ class DDPM(GenerativeModel):
             if on_step:
                 on_step(step, total, _to_images(x))
 
-        x_0 = SAMPLERS[sampler](
-            denoise, noise, self.schedule, self.schedule.times(steps),
-            generator=generator, on_step=report,
-        )  # fmt: skip
+        times = self.schedule.times(steps)
+        if learned and generator and sampler == "ddpm":
+            x_0 = variances.ancestral(
+                learned, noise, self.schedule, times, generator=generator, on_step=report
+            )
+        else:
+            x_0 = SAMPLERS[sampler](
+                denoise, noise, self.schedule, times, generator=generator, on_step=report
+            )
         return _to_images(x_0)
 
 
