@@ -36,7 +36,7 @@ KIN: dict[str, str] = {
     ),
     **dict.fromkeys(
         (
-            *("pixelrnn", "pixelcnn++", "pixelsnail", "gated-pixelcnn", "autoregressive"),
+            *("pixelcnn++", "pixelsnail", "gated-pixelcnn", "autoregressive"),
             "conditional-pixelcnn",
         ),
         "pixelcnn",
@@ -44,6 +44,7 @@ KIN: dict[str, str] = {
     **dict.fromkeys(
         ("imagegpt", "igpt", "gpt", "image-transformer", "sparse-transformer", "var"), "transformer"
     ),
+    **dict.fromkeys(("row-lstm", "diagonal-bilstm"), "pixelrnn"),
     **dict.fromkeys(("glow", "realnvp", "nice", "maf", "iaf", "flow", "orderless-nade"), "made"),
     **dict.fromkeys(
         (

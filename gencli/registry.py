@@ -197,6 +197,13 @@ MODELS: tuple[ModelSpec, ...] = (
         "log_prob completion",
     ),
     _spec(
+        "pixelrnn",
+        "autoregressive.pixelrnn:PixelRNN",
+        "LSTMs that sweep over an image along rows or diagonals",
+        "van den Oord et al. 2016, arXiv:1601.06759",
+        "log_prob completion",
+    ),
+    _spec(
         "transformer",
         "autoregressive.transformer:Transformer",
         "Decoder-only transformer over pixels or squares of them",

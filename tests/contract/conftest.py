@@ -46,6 +46,7 @@ TINY: dict[str, dict[str, Any]] = {
     "nade": {"hidden": 16},
     "made": {"hidden": (16, 16), "masks": 2, "order_agnostic": True},
     "pixelcnn": {"channels": 8, "blocks": 2},
+    "pixelrnn": {"channels": 4},
     "transformer": {"width": 8, "depth": 1, "heads": 2},
 }
 """Options that make a model small; the others' defaults are small enough or overridden here."""

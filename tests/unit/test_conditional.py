@@ -15,9 +15,14 @@ from torch import Tensor
 from gencli.data.conditions import Condition
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.autoregressive import made, nade, pixelcnn
+from gencli.models.autoregressive import made, nade, pixelcnn, pixelrnn
 from gencli.models.autoregressive.ancestral import ancestral, uncached
-from gencli.models.autoregressive.configs import MADEConfig, NADEConfig, PixelCNNConfig
+from gencli.models.autoregressive.configs import (
+    MADEConfig,
+    NADEConfig,
+    PixelCNNConfig,
+    PixelRNNConfig,
+)
 from gencli.models.autoregressive.raster import to_raster
 from gencli.models.interface import Batch, Step
 from gencli.models.mixture.configs import MixtureConfig
@@ -44,6 +49,12 @@ BUILDS: dict[str, Callable[[DataInfo, bool], Any]] = {
     ),
     "gated": lambda data, told: pixelcnn.PixelCNN(
         PixelCNNConfig(channels=12, blocks=3, gated=True, conditional=told), data
+    ),
+    "pixelrnn": lambda data, told: pixelrnn.PixelRNN(
+        PixelRNNConfig(channels=12, conditional=told), data
+    ),
+    "pixelrnn-row": lambda data, told: pixelrnn.PixelRNN(
+        PixelRNNConfig(kind="row", channels=12, layers=2, conditional=told), data
     ),
 }
 every = pytest.mark.parametrize("name", list(BUILDS))

@@ -138,3 +138,22 @@ class TransformerConfig(AutoregressiveConfig, ClassConditional):
     )
     components: int = option(10, "Components of the logistic mixture.", min=1)
     weight_decay: float = option(0.01, _DECAY, min=0)
+
+
+@dataclass(frozen=True)
+class PixelRNNConfig(AutoregressiveConfig, ClassConditional):
+    """Options of `pixelrnn`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=5, batch_size=16, lr=2e-3, lr_schedule="cosine", warmup=100, ema_decay=0.999,
+        binarize="dynamic",
+    )  # fmt: skip
+
+    kind: Literal["row", "diagonal"] = option("diagonal", "What an LSTM's state moves along.")
+    channels: int = option(64, "Features per pixel; an LSTM's state has half of them.", min=2)
+    layers: int = option(1, "LSTMs, one on another.", min=1)
+    likelihood: Literal["auto", "softmax", "logistic"] = option(
+        "auto", "Distribution of an 8-bit pixel; auto is softmax. Binary pixels are Bernoulli."
+    )
+    components: int = option(10, "Components of the logistic mixture.", min=1)
+    weight_decay: float = option(0.0, _DECAY, min=0)

@@ -80,7 +80,7 @@ def _pointwise(conv: CausalConv2d) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.addmm(bias, x, weight)
 
 
-def _walk(
+def walk(
     shape: tuple[int, int, int],
     read: Callable[[int, Tensor], None],
     next_row: Callable[[int], None],
@@ -146,7 +146,7 @@ def residual_rows(
                 h = attention.at(h)
         return last(mix(h.relu_()).relu_())
 
-    return _walk(shape, first.put, next_row, outputs, attention)
+    return walk(shape, first.put, next_row, outputs, attention)
 
 
 def gated_rows(
@@ -189,4 +189,4 @@ def gated_rows(
                 h = attention.at(h)
         return last(mix(h.relu_()).relu_())
 
-    return _walk(shape, caches[0].put, next_row, outputs, attention)
+    return walk(shape, caches[0].put, next_row, outputs, attention)

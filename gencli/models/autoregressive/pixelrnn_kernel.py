@@ -1,0 +1,215 @@
+"""The recurrence of PixelRNN over a map, many cells at a time, and its gradients by hand.
+
+A cell's LSTM takes the states of a few neighbours and the memory of one of them:
+
+    [o, f, i, g] = [sigma, sigma, sigma, tanh](z + sum_k h_k W_k),
+    c = f c_1 + i g,    h = o tanh(c)
+
+z is what the input gives, of all cells at once. The row LSTM's neighbours are in the row above, so
+a row is one step. The diagonal LSTM's are to the left and above, so a diagonal is one: H + W - 1
+steps, the columns of the skewed map of arXiv:1601.06759, figure 3, without its empty half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Neighbours = tuple[tuple[int, int], ...]
+"""(rows, columns) from a cell to those whose states it takes; of the first it takes the memory."""
+
+ABOVE: Neighbours = ((-1, 0), (-1, -1), (-1, 1))
+LEFT_AND_ABOVE: Neighbours = ((0, -1), (-1, 0))
+
+
+def cell(sums: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of an LSTM: sums (n, 4h) and memory (n, h) -> state and memory, (n, h) each."""
+    o, f, i, g = sums.chunk(4, 1)
+    c = f.sigmoid() * memory + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def plain_states(z: Tensor, recurrent: Tensor, neighbours: Neighbours) -> Tensor:
+    """States (H, W, B, h) by the equations above, a cell at a time.
+
+    Args:
+        z: (H, W, B, 4h).
+        recurrent: (K, 4h, h), of each neighbour's state.
+        neighbours: K of them; what lies outside of the map is zero.
+    """
+    nothing = z.new_zeros(z.shape[2], recurrent.shape[2])
+    states: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+    weights = recurrent.transpose(1, 2).unbind(0)
+    for i, row in enumerate(z.unbind(0)):
+        for j, sums in enumerate(row.unbind(0)):
+            near = [states.get((i + di, j + dj), (nothing, nothing)) for di, dj in neighbours]
+            for (h, _), weight in zip(near, weights, strict=True):
+                sums = torch.addmm(sums, h, weight)
+            states[i, j] = cell(sums, near[0][1])
+    return torch.stack([h for h, _ in states.values()]).view(*z.shape[:3], -1)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The cells of an H x W map by the step at which they are computed, those of a step in a line.
+
+    Between two lines there is room for two cells more, which are zero: all neighbours of a line
+    are a stretch of the line before and its margins.
+
+    Attributes:
+        sizes: Cells of each line.
+        starts: Of each line and neighbour, where the neighbours of its first cell begin in the line
+            before with its margins.
+        order: The cell of the map (row by row) at each place of the lines, int64 (H * W,).
+        place: Where each cell of the map is in the lines with their margins, int64 (H * W,).
+    """
+
+    sizes: tuple[int, ...]
+    starts: tuple[tuple[int, ...], ...]
+    order: Tensor
+    place: Tensor
+
+    @staticmethod
+    def of(neighbours: Neighbours, height: int, width: int) -> Lines:
+        """Rows if all neighbours are in the row above, else diagonals."""
+        rows = all(di for di, _ in neighbours)
+        offsets = [dj if rows else di for di, dj in neighbours]  # along a line
+        spans = [
+            (0, width) if rows else (max(0, line - width + 1), min(height, line + 1))
+            for line in range(height if rows else height + width - 1 if height else 0)
+        ]
+        sizes = tuple(end - first for first, end in spans)
+        starts, order, place, base = [], [], [], 0
+        for line, (first, end) in enumerate(spans):
+            last = spans[max(line - 1, 0)][0]
+            starts.append(tuple(first - last + offset + 1 for offset in offsets))
+            for s in range(end - first):
+                i, j = (line, s) if rows else (first + s, line - first - s)
+                order.append(i * width + j)
+                place.append(base + 1 + s)
+            base += end - first + 2
+        where = torch.empty(len(order), dtype=torch.long)
+        where[order] = torch.tensor(place, dtype=torch.long)
+        return Lines(sizes, tuple(starts), torch.tensor(order, dtype=torch.long), where)
+
+    def widths(self, batch: int) -> tuple[list[int], list[int]]:
+        """Columns of each line of `batch` maps, without its margins and with them."""
+        return [n * batch for n in self.sizes], [(n + 2) * batch for n in self.sizes]
+
+
+def line_states(x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, lines: Lines) -> Tensor:
+    """States (M, B, h) of all cells, in lines with their margins.
+
+    Features come first in memory within, so that the gates of a line lie together; the result is a
+    transposed view. The gradient goes back line by line in memory that is laid out once, where
+    autograd would keep a dozen small results for each.
+
+    Args:
+        x: (H * W, B, F), in lines.
+        weight: (4h, F), of the input.
+        bias: (4h,).
+        recurrent: (K, 4h, h), of each neighbour's state.
+        lines: Of the neighbours.
+    """
+    states: Tensor = _LineStates.apply(x.flatten(0, 1), weight, bias, recurrent, lines, x.shape[1])
+    return states.t().view(-1, x.shape[1], states.shape[0])
+
+
+def _tanh_(x: Tensor) -> Tensor:
+    """tanh(x) = 2 sigma(2x) - 1, in place: the logistic function is the faster by far on CPUs."""
+    return x.mul_(2).sigmoid_().mul_(2).sub_(1)
+
+
+class _LineStates(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, lines: Lines,
+        batch: int,
+    ) -> Tensor:  # fmt: skip
+        h = recurrent.shape[2]
+        plain, margins = lines.widths(batch)
+        gates = torch.addmm(bias.unsqueeze(1), weight, x.t())  # (4h, H * W * B): o, f, i, g
+        tanh_c = torch.empty_like(gates[:h])
+        states, memories = gates.new_zeros(2, h, sum(margins))
+        weights = recurrent.unbind(0)
+        above = c_above = None
+        for start, gate_t, sigma_t, g_t, tanh_t, state_t, memory_t in zip(
+            lines.starts,
+            torch.split(gates, plain, 1),
+            torch.split(gates[: 3 * h], plain, 1),
+            torch.split(gates[3 * h :], plain, 1),
+            torch.split(tanh_c, plain, 1),
+            torch.split(states, margins, 1),
+            torch.split(memories, margins, 1),
+            strict=True,
+        ):
+            n = gate_t.shape[1]
+            if above is not None:
+                for k, w in zip(start, weights, strict=True):
+                    gate_t.addmm_(w, above.narrow(1, k * batch, n))
+            o, f, i = sigma_t.sigmoid_().chunk(3)
+            c = memory_t.narrow(1, batch, n)
+            torch.mul(i, _tanh_(g_t), out=c)
+            if c_above is not None:
+                c.addcmul_(f, c_above.narrow(1, start[0] * batch, n))
+            _tanh_(tanh_t.copy_(c))
+            torch.mul(o, tanh_t, out=state_t.narrow(1, batch, n))
+            above, c_above = state_t, memory_t
+        ctx.save_for_backward(x, weight, recurrent, gates, tanh_c, states, memories)
+        ctx.lines, ctx.batch = lines, batch
+        return states  # type: ignore[no-any-return]  # new_zeros, by torch's own stubs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, recurrent, gates, tanh_c, states, memories = ctx.saved_tensors
+        lines, batch = ctx.lines, ctx.batch
+        h = recurrent.shape[2]
+        plain, margins = lines.widths(batch)
+        grad_gates = torch.empty_like(gates)
+        grad_recurrent = torch.zeros_like(recurrent)
+        grad_states = grads[0].clone(memory_format=torch.contiguous_format)
+        grad_memories = torch.zeros_like(grad_states)
+        spare = gates.new_empty(h, max(plain, default=0))
+        into = list(zip(recurrent.transpose(1, 2), grad_recurrent, strict=True))
+        parts = list(zip(
+            lines.starts,
+            *(torch.split(t, plain, 1) for t in (gates, grad_gates, tanh_c)),
+            *(torch.split(t, margins, 1) for t in (grad_states, grad_memories)),
+            (None, *torch.split(states, margins, 1)[:-1]),  # of the line above, likewise:
+            (None, *torch.split(memories, margins, 1)[:-1]),
+            (None, *torch.split(grad_states, margins, 1)[:-1]),
+            (None, *torch.split(grad_memories, margins, 1)[:-1]),
+            strict=True,
+        ))  # fmt: skip
+        for start, gate, grad, tanh_t, d_h, d_c, above, c_above, d_above, d_c_above in parts[::-1]:
+            n = gate.shape[1]
+            d_h, d_c = d_h.narrow(1, batch, n), d_c.narrow(1, batch, n)
+            o, f, i, g = gate.chunk(4)
+            d_o, d_f, d_i, d_g = grad.chunk(4)
+            through_tanh = torch.mul(d_h, o, out=spare[:, :n])
+            d_c.add_(torch.ops.aten.tanh_backward.grad_input(
+                through_tanh, tanh_t, grad_input=through_tanh
+            ))  # fmt: skip
+            torch.mul(d_h, tanh_t, out=d_o)
+            torch.mul(d_c, g, out=d_i)
+            torch.mul(d_c, i, out=d_g)
+            if above is None:
+                d_f.zero_()
+            else:
+                memory = slice(start[0] * batch, start[0] * batch + n)
+                torch.mul(d_c, c_above[:, memory], out=d_f)
+                torch.mul(d_c, f, out=d_c_above[:, memory])
+            sigma, d_sigma = gate[: 3 * h], grad[: 3 * h]
+            torch.ops.aten.sigmoid_backward.grad_input(d_sigma, sigma, grad_input=d_sigma)
+            torch.ops.aten.tanh_backward.grad_input(d_g, g, grad_input=d_g)
+            if above is not None:
+                for k, (w, grad_w) in zip(start, into, strict=True):
+                    d_above.narrow(1, k * batch, n).addmm_(w, grad)
+                    grad_w.addmm_(grad, above.narrow(1, k * batch, n).t())
+        grad_x = grad_gates.t() @ weight if ctx.needs_input_grad[0] else None
+        return grad_x, grad_gates @ x, grad_gates.sum(1), grad_recurrent, None, None
