@@ -85,7 +85,7 @@ def walk(
     read: Callable[[int, Tensor], None],
     next_row: Callable[[int], None],
     outputs: Callable[[int, int], Tensor],
-    attention: AttentionCache | None,
+    attention: AttentionCache | None = None,
 ) -> Conditional:
     """Turn pixel-wise functions into a `Conditional`.
 
