@@ -15,7 +15,7 @@ from typing import Any
 from gencli import __version__, guarded
 from gencli.atomic import write_json
 from gencli.errors import RunError
-from gencli.evaluation.results import JUDGED
+from gencli.evaluation.results import JUDGED, OUTLIERS
 from gencli.runs import Run, now
 
 FORMAT = 1
@@ -83,8 +83,12 @@ def main_figure(run: Run) -> tuple[str, float] | None:
 def with_judge(key: str, evaluation: Mapping[str, Any]) -> str:
     """A metric's name; a judge's figures name the judge, so that no two of them look alike.
 
-    `fd_judge@e40581` for the judge whose hash begins so, `fd_judge@?` where it was not noted.
+    `fd_judge@e40581` for the judge whose hash begins so, `fd_judge@?` where it was not noted. So
+    `auroc_likelihood@noise` names the images that the split's were told from.
     """
+    if key in OUTLIERS:
+        others = evaluation.get("outliers")
+        return f"{key}@{others.get('name') if isinstance(others, Mapping) else '?'}"
     if key not in JUDGED:
         return key
     judge = evaluation.get("judge")

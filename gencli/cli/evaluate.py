@@ -20,6 +20,7 @@ from gencli.cli.arguments import (
     be_quiet,
 )
 from gencli.cli.opening import keep, open_run, same_data, which
+from gencli.cli.outliers import against
 from gencli.cli.own_options import given
 from gencli.data import catalogue
 from gencli.errors import UsageError
@@ -40,6 +41,14 @@ def evaluate(
     split: Annotated[
         Literal["test", "val"], typer.Option(help="Select on val, report on test.")
     ] = "test",
+    outliers: Annotated[
+        str | None,
+        typer.Option(
+            help="Tell these images from the split's: a data set, a folder, noise or shuffled.",
+            metavar="DATA",
+            autocompletion=shell_completion.outliers,
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -76,6 +85,7 @@ def evaluate(
     from gencli.evaluation.evaluate import KEYS
     from gencli.evaluation.evaluate import evaluate as measure
     from gencli.evaluation.judge import judged_by
+    from gencli.evaluation.results import OUTLIERS
     from gencli.training.session import recorded
 
     wanted = None if metrics is None else [key.strip() for key in metrics.split(",")]
@@ -86,6 +96,10 @@ def evaluate(
             raise UsageError(
                 f"There is no metric called {key}.", f"{hint}There are: {', '.join(KEYS)}."
             )
+        if key in OUTLIERS and outliers is None:
+            raise UsageError(f"{key} compares with other images.", "Name them with --outliers.")
+    if outliers is not None and wanted is None:
+        wanted = list(OUTLIERS)  # not all else, too, which takes its time
     model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
     _, options = recorded(model.run)
     if data is not None and data != options.data:
@@ -108,6 +122,14 @@ def evaluate(
             model.model, images, split=split, n=n, k=k, n_samples=samples, metrics=wanted,
             seed=seed, batch_size=batch_size, own=measuring, sampling=drawing, progress=progress,
         )  # fmt: skip
+        about: dict[str, Any] = {}
+        if outliers is not None:
+            figures, others = against(
+                outliers, model, images, split, n=n, k=k, seed=seed, batch_size=batch_size,
+                own=measuring, progress=progress,
+            )  # fmt: skip
+            results |= figures
+            about = {"outliers": others}
     document: dict[str, Any] = {
         "run": str(model.run.path),
         "model": model.run.model,
@@ -119,10 +141,11 @@ def evaluate(
         },
         "weights": model.weights,
         "judge": judged_by(images, results),
+        **about,
         "metrics": {key: metric.to_json() for key, metric in results.items()},
     }
     asked: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "metrics": wanted}
-    asked |= {"n": n, "k": k, "samples": samples, **drawing, **measuring}
+    asked |= {"outliers": outliers, "n": n, "k": k, "samples": samples, **drawing, **measuring}
     keep(model, {**document, "fingerprint": images.fingerprint}, asked)
     for doubt in dict.fromkeys(metric.doubt for metric in results.values() if metric.doubt):
         console.warning(f"{doubt}; give more --temperatures or --chains")

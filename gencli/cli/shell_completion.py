@@ -74,6 +74,12 @@ def datasets(incomplete: str) -> Completion:
 
 
 @_quiet
+def outliers(incomplete: str) -> Completion:
+    """Data sets and folders, and images that are made."""
+    return [*_beginning(incomplete, catalogue.MADE), *datasets(incomplete)]
+
+
+@_quiet
 def devices(incomplete: str) -> Completion:
     """The kinds of devices; which of them are there only torch knows."""
     return _beginning(incomplete, ("auto", "cpu", "cuda", "cuda:0", "mps"))

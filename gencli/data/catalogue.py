@@ -111,6 +111,10 @@ DATASETS: tuple[DatasetSpec, ...] = (
 )  # fmt: skip
 
 
+MADE = ("noise", "shuffled")
+"""What `evaluate --outliers` takes beside data sets: images that `others` makes."""
+
+
 def names() -> list[str]:
     """The names of all data sets."""
     return [spec.name for spec in DATASETS]

@@ -32,6 +32,9 @@ DESCRIPTIONS: dict[str, str] = {
     "probe_accuracy": "share right by a linear classifier of codes, all labels; when asked for",
     "probe_accuracy_pixels": "the same by pixels; when asked for",
     "probe_accuracy_pca": "the same by principal components; when asked for",
+    "auroc_likelihood": "how well -log p tells --outliers from the split's images; chance is 0.5",
+    "auroc_complexity": "the same by bits above the size as a PNG file",
+    "auroc_typicality": "the same by how far log p is from its mean over training images",
 }
 """What each key means, in the order of reports.
 
@@ -48,6 +51,9 @@ ASKED_FOR = frozenset(
 )
 """Figures that are measured only where they are named: they take a likelihood for each class, or a
 classifier that learns from all training images."""
+
+OUTLIERS = ("auroc_likelihood", "auroc_complexity", "auroc_typicality")
+"""Figures that compare the split's images with others."""
 
 JUDGED = frozenset(KEYS[KEYS.index("fd_judge") : KEYS.index("judge_accuracy") + 1])
 """Figures that depend on the judge."""

@@ -114,7 +114,7 @@ class Mixture(GenerativeModel):
 
     def assign(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """The component with the largest p(k|x), (B,)."""
-        return self.joint(x.flatten(1)).argmax(1)
+        return self.joint(x.flatten(1), condition).argmax(1)
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """The E-step on a batch: -log p(x), and statistics gathered in the buffers."""
