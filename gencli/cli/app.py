@@ -18,6 +18,7 @@ from gencli.cli.evaluate import evaluate
 from gencli.cli.export import export
 from gencli.cli.failures import described, stopped
 from gencli.cli.info import info
+from gencli.cli.inspect import inspect
 from gencli.cli.interpolate import interpolate
 from gencli.cli.list import list_
 from gencli.cli.parameters import with_parameters
@@ -81,6 +82,7 @@ app.command("export", cls=help_style.GroupedCommand)(export)
 app.command("compare", cls=help_style.GroupedCommand)(compare)
 app.command("list", cls=help_style.GroupedCommand)(list_)
 app.add_typer(runs.group, name="runs")
+app.command("inspect", cls=help_style.GroupedCommand)(inspect)
 app.command("info", cls=help_style.GroupedCommand)(info)
 app.command("doctor", cls=help_style.GroupedCommand)(doctor)
 

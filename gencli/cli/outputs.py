@@ -27,17 +27,19 @@ _streams: list[BinaryIO] = []
 
 
 @overload
-def target(out: str | None, force: bool, run: Run, stem: str, suffix: str) -> Path | BinaryIO: ...
+def target(
+    out: str | None, force: bool, run: Run | None, stem: str, suffix: str
+) -> Path | BinaryIO: ...
 
 
 @overload
 def target(
-    out: str | None, force: bool, run: Run, stem: str, suffix: str, *, stream: Literal[False]
+    out: str | None, force: bool, run: Run | None, stem: str, suffix: str, *, stream: Literal[False]
 ) -> Path: ...
 
 
 def target(
-    out: str | None, force: bool, run: Run, stem: str, suffix: str, *, stream: bool = True
+    out: str | None, force: bool, run: Run | None, stem: str, suffix: str, *, stream: bool = True
 ) -> Path | BinaryIO:
     """Where a command writes: --out, stdout for `-`, or a new path under the run's outputs/.
 
@@ -47,7 +49,7 @@ def target(
     Args:
         out: What --out says.
         force: Whether an existing file may be overwritten, or an existing folder written into.
-        run: The run.
+        run: The run; without one `out` must say where.
         stem: Of a new file's name.
         suffix: Of a new file's name, or empty for a folder.
         stream: Whether the output can be written from its beginning to its end.
@@ -57,6 +59,8 @@ def target(
         GencliError: If the operating system refuses.
     """
     if out is None:
+        if run is None:
+            raise UsageError("Where to?", "Give a place: --out.")
         return _new(run.folder("outputs"), stem, suffix)
     if out == "-":
         return _stdout(suffix)

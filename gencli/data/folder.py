@@ -62,7 +62,7 @@ def load_folder(
         DataError: If the folder is unreadable, has fewer than two images, has images that cannot be
             read (unless `skip_bad`), or is too large for the memory.
     """
-    files, others = _scan(root)
+    files, others = scan(root)
     left_out = _count_others(others)
     if not files:
         raise DataError(
@@ -77,7 +77,7 @@ def load_folder(
     if not known:
         with strict_pillow():
             hashes, sizes = zip(
-                *_each(
+                *each(
                     lambda name: _glance(root / name, image_size is None),
                     names,
                     f"reading {root.name}",
@@ -110,7 +110,7 @@ def _recall(pointer: Path) -> tuple[str, int]:
         return "", 0
 
 
-def _scan(root: Path) -> tuple[list[tuple[str, int, int]], list[str]]:
+def scan(root: Path) -> tuple[list[tuple[str, int, int]], list[str]]:
     """Images (name, size, time of change) sorted by name, and the other files' names."""
     found: list[tuple[str, int, int]] = []
     others: list[str] = []
@@ -177,7 +177,7 @@ def _choose_size(sizes: Iterable[tuple[int, int] | None]) -> int:
     return _DEFAULT_SIZE
 
 
-def _each(
+def each(
     function: Callable[[S], T], items: Sequence[S], what: str, progress: Progress | None
 ) -> list[T]:
     """`function` of every item, by a pool of threads."""
@@ -208,7 +208,7 @@ def _decode_all(root: Path, names: Sequence[str], size: int, progress: Progress 
         return len(image)
 
     with strict_pillow():
-        results = _each(read, range(len(names)), f"decoding {root.name}", progress)
+        results = each(read, range(len(names)), f"decoding {root.name}", progress)
     bad = tuple(result for result in results if isinstance(result, str))
     good = np.array([i for i, result in enumerate(results) if isinstance(result, int)], np.int64)
     if not good.size:

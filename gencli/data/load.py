@@ -64,6 +64,7 @@ class ImageData:
         fingerprint: A hash of all images and labels before holding out, and after resizing and
             static binarisation.
         notes: What the user should be told.
+        bad: Files that could not be read and were left out, each with the reason.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ImageData:
     test: Split
     fingerprint: str
     notes: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
 
 
 def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
@@ -93,7 +95,7 @@ def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
     size, how = options.image_size, options.binarize or "none"
     if size is not None and size < 1:
         raise UsageError(f"--image-size cannot be {size}.", "It takes at least 1.")
-    path = _folder(options.data)
+    path = folder_of(options.data)
     notes: tuple[str, ...] = ()
     if path is None:
         from gencli.data.sources import named
@@ -121,7 +123,7 @@ def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
     return _assemble(name, stored, options, how, notes)
 
 
-def _folder(name: str) -> Path | None:
+def folder_of(name: str) -> Path | None:
     """The folder that is meant, or None for the name of a data set."""
     if name in catalogue.names():
         return None
@@ -211,7 +213,14 @@ def _assemble(
         source=options.source,
     )
     return ImageData(
-        name, info, train, own, splits["test"], stored.fingerprint, stored.notes + notes
+        name,
+        info,
+        train,
+        own,
+        splits["test"],
+        stored.fingerprint,
+        stored.notes + notes,
+        stored.bad,
     )
 
 
