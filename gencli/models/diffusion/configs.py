@@ -51,7 +51,20 @@ class BoundTerms(Options):
 
 
 @dataclass(frozen=True)
-class DDPMConfig(ClassConditional):
+class UNetConfig(ClassConditional):
+    """What every model with a U-Net has options for."""
+
+    width: int = option(16, "Channels of the U-Net at its highest resolution.", min=8)
+    multipliers: tuple[int, ...] = option(
+        (1, 3, 6), "Channels of each resolution, in widths.", min=1
+    )
+    blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
+    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
+    dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
+
+
+@dataclass(frozen=True)
+class DDPMConfig(UNetConfig):
     """Options of `ddpm`."""
 
     training: ClassVar[Training] = Training(
@@ -61,13 +74,6 @@ class DDPMConfig(ClassConditional):
     Decoding: ClassVar[type[Options]] = DeterministicSampling
     Measuring: ClassVar[type[Options]] = BoundTerms
 
-    width: int = option(16, "Channels of the U-Net at its highest resolution.", min=8)
-    multipliers: tuple[int, ...] = option(
-        (1, 3, 6), "Channels of each resolution, in widths.", min=1
-    )
-    blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
-    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
-    dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
     timesteps: int = option(1000, "Noise levels T.", min=2)
     schedule: Literal["linear", "cosine"] = option("cosine", "How the noise grows.")
     prediction: Literal["epsilon", "v"] = option("v", "What the U-Net tells: the noise, or v.")
@@ -106,7 +112,7 @@ class DiscreteTerms(Options):
 
 
 @dataclass(frozen=True)
-class DiscreteConfig(ClassConditional):
+class DiscreteConfig(UNetConfig):
     """What the models of discrete pixels share."""
 
     training: ClassVar[Training] = Training(
@@ -121,13 +127,6 @@ class DiscreteConfig(ClassConditional):
     Sampling: ClassVar[type[Options]] = DiscreteSampling
     Measuring: ClassVar[type[Options]] = DiscreteTerms
 
-    width: int = option(16, "Channels of the U-Net at its highest resolution.", min=8)
-    multipliers: tuple[int, ...] = option(
-        (1, 3, 6), "Channels of each resolution, in widths.", min=1
-    )
-    blocks: int = option(1, "Residual blocks of each resolution, down and up.", min=1)
-    patch: int = option(1, "Side of the pixel patches folded into channels.", min=1)
-    dropout: float = option(0.0, "Dropout in the residual blocks.", min=0, max=0.9)
     timesteps: int = option(1000, "Steps T of the chain.", min=2)
     auxiliary: float = option(
         0.0, "Weight of the cross-entropy of x_0 beside each term of the bound.", min=0

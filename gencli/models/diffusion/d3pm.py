@@ -37,7 +37,7 @@ from gencli.models.diffusion.configs import (
 )
 from gencli.models.diffusion.kernels import GaussianKernel, UniformKernel
 from gencli.models.diffusion.samplers import OnStep
-from gencli.models.diffusion.unet import UNet
+from gencli.models.diffusion.unet import unet_for
 from gencli.models.interface import (
     NOTHING,
     Batch,
@@ -64,22 +64,9 @@ class D3PM(GenerativeModel):
     def __init__(self, config: D3PMConfig | BinomialDiffusionConfig, data: DataInfo) -> None:
         super().__init__(config, data)
         self.levels = self.discrete_levels = 2 if data.binary else 256
-        factor = config.patch * 2 ** (len(config.multipliers) - 1)
-        if data.height % factor or data.width % factor:
-            raise UsageError(
-                f"This U-Net halves images of {data.height}x{data.width} to fractions of a pixel.",
-                f"Use sizes divisible by {factor}, fewer --multipliers or a smaller --patch.",
-            )
         self.masks = config.kernel == "absorbing"
-        self.unet = UNet(
-            data.channels * (2 if self.masks else 1),
-            width=config.width,
-            multipliers=config.multipliers,
-            n_blocks=config.blocks,
-            patch=config.patch,
-            n_classes=data.n_classes if config.conditional else 0,
-            dropout=config.dropout,
-            out_channels=data.channels * (1 if data.binary else self.levels),
+        self.unet = unet_for(
+            config, data, 2 if self.masks else 1, 1 if data.binary else self.levels
         )
         if self.masks:  # a function of the config, as the kernels are, so not saved
             weights = masking.count_weights(data.n_pixels, config.timesteps)

@@ -41,7 +41,7 @@ from gencli.models.diffusion.samplers import (
     towards_noise,
     variational_bound,
 )
-from gencli.models.diffusion.unet import UNet
+from gencli.models.diffusion.unet import unet_for
 from gencli.models.interface import (
     NOTHING,
     Batch,
@@ -71,22 +71,7 @@ class DDPM(GenerativeModel):
     def __init__(self, config: DDPMConfig, data: DataInfo) -> None:
         super().__init__(config, data)
         self.levels = self.discrete_levels = 2 if data.binary else 256
-        factor = config.patch * 2 ** (len(config.multipliers) - 1)
-        if data.height % factor or data.width % factor:
-            raise UsageError(
-                f"This U-Net halves images of {data.height}x{data.width} to fractions of a pixel.",
-                f"Use sizes divisible by {factor}, fewer --multipliers or a smaller --patch.",
-            )
-        self.unet = UNet(
-            data.channels,
-            width=config.width,
-            multipliers=config.multipliers,
-            n_blocks=config.blocks,
-            patch=config.patch,
-            n_classes=data.n_classes if config.conditional else 0,
-            dropout=config.dropout,
-            out_channels=data.channels * (2 if config.variance == "learned" else 1),
-        )
+        self.unet = unet_for(config, data, 1, 2 if config.variance == "learned" else 1)
         self.schedule = make_schedule(config.schedule, config.timesteps)
         # Looked up on the device in training; a function of the config, so not saved.
         self.register_buffer("alpha", self.schedule.alpha.float(), persistent=False)

@@ -14,7 +14,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
+from gencli.models.diffusion.configs import UNetConfig
+
 _N_SINUSOID = 64
+
+
+def unet_for(config: UNetConfig, data: DataInfo, n_in: int, n_out: int) -> UNet:
+    """The U-Net of a config, from `n_in` to `n_out` planes for each channel of the data.
+
+    Raises:
+        UsageError: If the images cannot be halved as often as there are resolutions.
+    """
+    factor = config.patch * 2 ** (len(config.multipliers) - 1)
+    if data.height % factor or data.width % factor:
+        raise UsageError(
+            f"This U-Net halves images of {data.height}x{data.width} to fractions of a pixel.",
+            f"Use sizes divisible by {factor}, fewer --multipliers or a smaller --patch.",
+        )
+    return UNet(
+        n_in * data.channels,
+        width=config.width,
+        multipliers=config.multipliers,
+        n_blocks=config.blocks,
+        patch=config.patch,
+        n_classes=data.n_classes if config.conditional else 0,
+        dropout=config.dropout,
+        out_channels=n_out * data.channels,
+    )
 
 
 class UNet(nn.Module):
