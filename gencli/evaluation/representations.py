@@ -36,6 +36,7 @@ PROBES = {
 
 _AT_ONCE = 500
 _N_SEEN = 10_000  # training images that k-means and principal components see, at most
+_RESTARTS = 5  # of k-means
 _FEWEST = 20  # labels that a classifier can learn from
 
 
@@ -67,7 +68,7 @@ def clustering(measuring: Measuring) -> dict[str, Metric]:
     if found is None or images.labels is None or data.train.labels is None:
         return {}
     seen, columns = torch.unique(torch.cat(found), return_inverse=True)
-    mine, theirs = columns.split([n, len(data.train)])
+    mine, theirs = columns.split([n, len(columns) - n])
     counts = contingency(mine, images.labels, len(seen), n_classes)
     if len(seen) > n_classes:
         classes = majority(contingency(theirs, data.train.labels, len(seen), n_classes))
@@ -84,20 +85,23 @@ def clustering(measuring: Measuring) -> dict[str, Metric]:
 
 
 def _clusters(measuring: Measuring) -> tuple[Tensor, Tensor] | None:
-    """The clusters of the split's images and of the training images; None where there are none."""
+    """The clusters of the split's images, and of the training images where they are needed.
+
+    That is for a mixture's components, which may be more than there are classes.
+    """
     model, train = measuring.model, measuring.data.train
     if isinstance(model, HasAssignments):
-        return through(measuring, measuring.images, model.assign), through(
-            measuring, train, model.assign
+        mine, theirs = (
+            through(measuring, split, model.assign) for split in (measuring.images, train)
         )
+        return mine, theirs
     if not isinstance(model, HasEncoder):
         return None
-    mine, theirs = (
-        through(measuring, split, model.encode).flatten(1) for split in (measuring.images, train)
-    )
-    rows = torch.randperm(len(theirs))[:_N_SEEN]
-    centres = k_means(theirs[rows], measuring.data.info.n_classes).centres
-    return nearest(mine, centres), nearest(theirs, centres)
+    some = train.rows(torch.randperm(len(train))[:_N_SEEN])
+    codes = through(measuring, some, model.encode).flatten(1)
+    centres = k_means(codes, measuring.data.info.n_classes, restarts=_RESTARTS).centres
+    mine = nearest(through(measuring, measuring.images, model.encode).flatten(1), centres)
+    return mine, mine[:0]
 
 
 def probes(measuring: Measuring, keys: Collection[str]) -> dict[str, Metric]:
