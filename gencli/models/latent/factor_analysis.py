@@ -9,11 +9,9 @@ images. With the posterior's beta = M^-1 W^T Psi^-1:
     E-step:  C = S beta^T,  E = M^-1 + beta C       (the averages of (x - mu) z^T and z z^T)
     M-step:  W = C E^-1,    Psi = diag(S - W C^T)
 
-Departures: E's Cholesky factor is multiplied to W, the parameter expansion of Liu et al. 1998
-(Biometrika 85:755), which never lowers the likelihood either and takes far fewer steps. EM begins
-at the principal components. Pixels are spread within their levels' bins, and Psi stays above the
-variance of that: the M-step heeds it exactly (`gencli.models.latent.gaussian`, which also has the
-likelihood, the bound, the encoder and all else).
+Departures: EM begins at the principal components. Pixels are spread within their levels' bins, and
+Psi stays above the variance of that: the M-step heeds it exactly (`gencli.models.latent.gaussian`,
+which also has the likelihood, the bound, the encoder and all else).
 """
 
 from __future__ import annotations
@@ -75,7 +73,5 @@ def em(covariance: Tensor, n: int, *, floor: float) -> Iterator[tuple[float, Ten
         log_p = -0.5 * (len(noise) * math.log(2 * math.pi) + log_det + trace)
         yield float(log_p), weight, noise
         second = torch.cholesky_inverse(factor) + beta @ cross  # E
-        root = torch.linalg.cholesky(second)
-        weight = torch.cholesky_solve(cross.T, root).T
+        weight = torch.linalg.solve(second, cross.T).T
         noise = (spread - (weight * cross).sum(1)).clamp_min(floor)
-        weight = weight @ root
