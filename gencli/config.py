@@ -66,7 +66,8 @@ class Config(Options):
         training: The model's default training budget.
         Sampling: Options of `sample`: keyword arguments of that name.
         Decoding: Options of `decode`, likewise.
-        Measuring: Options of its likelihood's measurement (`log_prob_bound`, `log_partition`).
+        Measuring: Options of its likelihood's measurement: of `log_partition`, or else of
+            `log_prob_bound`.
     """
 
     training: ClassVar[Training] = Training()

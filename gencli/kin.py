@@ -56,7 +56,7 @@ KIN: dict[str, str] = {
     **dict.fromkeys(("principal-components", "sparse-pca", "linear-gaussian"), "ppca"),
     **dict.fromkeys(("fa", "factors", "ica"), "factor-analysis"),
     **dict.fromkeys(("ebm", "boltzmann", "energy", "crbm", "hopfield", "bm"), "rbm"),
-    **dict.fromkeys(("dbm", "deep-boltzmann"), "dbn"),
+    **dict.fromkeys(("deep-boltzmann", "deep-boltzmann-machine"), "dbm"),
     **dict.fromkeys(("wake-sleep", "rws", "vimco", "nvil", "belief-network", "darn"), "sbn"),
     **dict.fromkeys(("kmeans", "k-means", "em", "mixture-model", "mog", "gaussian"), "mixture"),
 }

@@ -160,6 +160,13 @@ MODELS: tuple[ModelSpec, ...] = (
         "log_weights log_partition filters",
     ),
     _spec(
+        "dbm",
+        "boltzmann.dbm:DBM",
+        "Deep Boltzmann machine: coupled layers, trained by mean field and Markov chains",
+        "Salakhutdinov and Hinton 2009; Montavon and Mueller 2012, arXiv:1203.3783",
+        "bound log_weights log_partition filters",
+    ),
+    _spec(
         "mixture",
         "mixture.mixture:Mixture",
         "Mixture of Bernoullis or Gaussians, trained by expectation maximisation",

@@ -148,7 +148,7 @@ def _likelihoods(
     bound, estimate = "nll_bound" in wanted or in_bits, "nll_estimate" in wanted or in_bits
     log_z = _log_partition(measuring) if bound or estimate else None
     if isinstance(model, HasBound) and bound:
-        own = measuring.own
+        own = measuring.own if log_z is None else {}  # they are the log_partition's
         found["nll_bound"] = measuring.mean(
             "nll_bound", lambda x, c: -model.log_prob_bound(x, c, **own), unit=unit, kind="bound",
             n=n,

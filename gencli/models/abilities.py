@@ -3,7 +3,8 @@
 Exact likelihoods, bounds and unnormalised energies have separate names, so that one is never ranked
 beside another by mistake. `x` is (B, C, H, W) in [0, 1] and `condition` what is known of it
 throughout; likelihoods are in nats per image. Own options of a model's `Measuring` are keyword
-arguments of `log_prob_bound` and `log_partition`, those of `Decoding` of `decode`.
+arguments of `log_partition`, or of `log_prob_bound` where there is none; those of `Decoding` are of
+`decode`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ class HasBound(Protocol):
     """A lower bound on the likelihood."""
 
     def log_prob_bound(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """A draw (B,), in nats, whose mean is at most log p(x), such as the ELBO."""
+        """A draw (B,), in nats, whose mean is at most log p(x), such as the ELBO.
+
+        With a `log_partition` it lacks log Z: its mean is then at most log p(x) + log Z.
+        """
         ...
 
 
@@ -72,7 +76,7 @@ class HasEnergy(Protocol):
 
 @runtime_checkable
 class HasLogPartition(Protocol):
-    """The normaliser Z can be estimated; `energy` and `log_weights` lack it.
+    """The normaliser Z can be estimated; bound, `energy` and `log_weights` lack it.
 
     The defaults of its options are quick enough for validation.
     """

@@ -52,7 +52,7 @@ def validate(
 
 
 def _lacks_log_z(model: GenerativeModel, stage: Stage) -> bool:
-    own = stage.validate is not None or isinstance(model, HasValidation | HasLogProb | HasBound)
+    own = stage.validate is not None or isinstance(model, HasValidation | HasLogProb)
     return not own and isinstance(model, HasLogPartition)
 
 

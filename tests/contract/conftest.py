@@ -42,6 +42,7 @@ TINY: dict[str, dict[str, Any]] = {
     "rbm": {"hidden": 16, "chains": 8},
     "dbn": {"hidden": (16, 8), "chains": 8},
     "boltzmann": {"hidden": 8, "chains": 8},
+    "dbm": {"hidden": (16, 8), "chains": 8},
     "mixture": {"components": 5},
     "nade": {"hidden": 16},
     "made": {"hidden": (16, 16), "masks": 2, "order_agnostic": True},

@@ -105,3 +105,28 @@ class BoltzmannConfig(Config):
     chains: int = option(100, "Persistent chains.", min=1)
     momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
     weight_decay: float = option(0.0, "Weight of half the squared couplings in the loss.", min=0)
+
+
+@dataclass(frozen=True)
+class DBMConfig(Config):
+    """Options of `dbm`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=20, batch_size=100, lr=0.2, lr_schedule="cosine", ema_decay=0.999,
+        binarize="dynamic",
+    )  # fmt: skip
+    Sampling: ClassVar[type[Options]] = GibbsSampling
+    Measuring: ClassVar[type[Options]] = Annealing
+
+    hidden: tuple[int, ...] = option((500, 1000), "Hidden units of the layers, upwards.", min=1)
+    pretraining: Literal["greedy", "lowest", "none"] = option(
+        "lowest", "What comes before all layers: a pair at a time, the lowest pair, or nothing."
+    )
+    pretraining_part: float = option(0.5, "Part of the training that it takes.", min=0.01, max=0.99)
+    joint_lr: float = option(0.5, "Learning rate of all layers, relative to --lr.", min=0)
+    mean_field: int = option(5, "Passes of mean field in training.", min=0)
+    k: int = option(1, "Rounds of Gibbs sampling of the chains in each step.", min=1)
+    chains: int = option(100, "Markov chains.", min=1)
+    centered: bool = option(True, "Centre the units (without: the textbook's update).")
+    momentum: float = option(0.0, "Momentum of SGD.", min=0, max=0.999)
+    weight_decay: float = option(0.0, "Weight of |W|^2 / 2 in the loss.", min=0)
