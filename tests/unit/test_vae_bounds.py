@@ -22,6 +22,7 @@ COLOUR = DataInfo(3, 4, 4)
 VARIANTS: dict[str, tuple[dict[str, Any], DataInfo]] = {
     "plain": ({}, DATA),
     "gated": ({"activation": "gated"}, DATA),
+    "linear": ({"hidden": ()}, DATA),
     "iwae": ({"importance_samples": 5}, DATA),
     "vamp": ({"prior": "vamp", "pseudo_inputs": 7}, DATA),
     "two-layers": ({"layers": 2}, DATA),
@@ -39,7 +40,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], DataInfo]] = {
 def build(name: str, seed: int = 0) -> VAE:
     config, data = VARIANTS[name]
     torch.manual_seed(seed)
-    model = VAE(VAEConfig(latent_dim=1, hidden=(8,), **config), data)
+    model = VAE(VAEConfig(**({"latent_dim": 1, "hidden": (8,)} | config)), data)
     with torch.no_grad():  # an untrained decoder hardly looks at z
         for parameters in (*model.decoder.parameters(), *model.posteriors.parameters()):
             parameters *= 1.7

@@ -123,15 +123,18 @@ def test_a_colour_is_told_channel_after_channel():
     pixels = DiscretisedPixels("logistic", 3)
     assert pixels.n_outputs == 9
     out = torch.zeros(1, 9, 1, 1)
-    out[0, 0], out[0, 6], out[0, 8] = 0.3, 2.0, 1.0  # red's mean, green from red, blue from green
-    assert pixels.mean(out).flatten().tolist() == pytest.approx([0.8, 1.0, 1.0])  # 1.1 is cut
+    # a decoder that tells 0 has each channel like the one before
+    assert pixels.mean(out).flatten().tolist() == [0.5] * 3
+    out[0, 0] = 0.3  # red
+    assert pixels.mean(out).flatten().tolist() == pytest.approx([0.8] * 3)
+    out[0, 6] = 1.0  # green has twice what red has over one half, cut at 1; blue as green
+    assert pixels.mean(out).flatten().tolist() == pytest.approx([0.8, 1.0, 1.0])
     x = torch.full((1, 3, 1, 1), 0.5)
-    base = pixels.log_prob(torch.zeros(1, 9, 1, 1), x)
-    out = torch.zeros(1, 9, 1, 1)
-    out[0, 6] = 2.0  # says nothing where red is in the middle
-    torch.testing.assert_close(pixels.log_prob(out, x), base)
+    plain, twice = torch.zeros(1, 9, 1, 1), torch.zeros(1, 9, 1, 1)
+    twice[0, 6] = 1.0  # says nothing where red is one half
+    torch.testing.assert_close(pixels.log_prob(twice, x), pixels.log_prob(plain, x))
     x[0, 0] = 0.7
-    assert float(pixels.log_prob(out, x)) < float(pixels.log_prob(torch.zeros(1, 9, 1, 1), x))
+    assert float(pixels.log_prob(twice, x)) < float(pixels.log_prob(plain, x))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (28, 28), (32, 32)])

@@ -77,7 +77,8 @@ class Encoder(nn.Module):
         self.maps = nn.Sequential(*layers, nn.Flatten())
         channels, height, width = maps[-1]
         n_classes = data.n_classes if config.conditional else 0
-        self.dense = mlp((channels * height * width + n_classes, *config.hidden), config)
+        widths = (channels * height * width + n_classes, *config.hidden)
+        self.dense, self.n_features = mlp(widths, config), widths[-1]
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
         """(B, C, H, W) in [0, 1] and one-hot classes (B, n_classes) -> (B, n_features)."""
@@ -102,8 +103,9 @@ class Decoder(nn.Module):
         maps = [(_width(config, c), h, w) for c, h, w in reversed(hidden)]
         self.maps = [*maps, (n_outputs, *image[1:])]
         n_classes = data.n_classes if config.conditional else 0
-        self.dense = mlp((n_latents + n_classes, *reversed(config.hidden)), config)
-        self.to_map = nn.Linear(config.hidden[0], math.prod(self.maps[0]))
+        widths = (n_latents + n_classes, *reversed(config.hidden))
+        self.dense = mlp(widths, config)
+        self.to_map = nn.Linear(widths[-1], math.prod(self.maps[0]))
         self.doublings = nn.ModuleList()
         for (channels, _, _), (n_out, _, _) in zip(reversed(hidden), self.maps[1:], strict=True):
             doubling = nn.ConvTranspose2d(channels, n_out, _KERNEL, 2, _KERNEL // 2, 1)
@@ -132,8 +134,9 @@ class Posterior(nn.Module):
     def __init__(self, config: VAEConfig, data: DataInfo, n_above: int = 0) -> None:
         super().__init__()
         self.encoder = Encoder(config, data)
-        self.merge = _Merge(config, n_above) if n_above else None
-        self.head = nn.Linear(config.hidden[-1], 2 * config.latent_dim)
+        n = self.encoder.n_features
+        self.merge = _Merge(config, n, n_above) if n_above else None
+        self.head = nn.Linear(n, 2 * config.latent_dim)
 
     def forward(self, x: Tensor, y: Tensor | None, above: Tensor | None = None) -> Gaussian:
         """(B, C, H, W), (B, n_classes), (..., B, n_above) -> (..., B, latent_dim)."""
@@ -146,9 +149,8 @@ class Posterior(nn.Module):
 class _Merge(nn.Module):
     """A dense layer over features and latents side by side, which broadcast."""
 
-    def __init__(self, config: VAEConfig, n_above: int) -> None:
+    def __init__(self, config: VAEConfig, n: int, n_above: int) -> None:
         super().__init__()
-        n = config.hidden[-1]
         self.from_features = nn.Linear(n, _width(config, n))
         self.from_above = nn.Linear(n_above, _width(config, n), bias=False)
         self.activation = nn.Sequential(*_activation(config))
@@ -162,8 +164,9 @@ class Layer(nn.Module):
 
     def __init__(self, config: VAEConfig, n_above: int) -> None:
         super().__init__()
-        self.dense = mlp((n_above, *reversed(config.hidden)), config)
-        self.head = nn.Linear(config.hidden[0], 2 * config.latent_dim)
+        widths = (n_above, *reversed(config.hidden))
+        self.dense = mlp(widths, config)
+        self.head = nn.Linear(widths[-1], 2 * config.latent_dim)
 
     def forward(self, above: Tensor) -> Gaussian:
         """See the class."""

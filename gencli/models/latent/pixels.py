@@ -7,6 +7,8 @@ channels of a position are told one after the other, the mean of each with a lin
 before (Salimans et al. 2017, arXiv:1701.05517):
 
     p(r, g, b) = p(r) p(g | r) p(b | r, g),    mean of g = m_g + c_gr (r - 1/2)
+
+A decoder that tells 0 makes each channel like the one before it, as in grey.
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ class DiscretisedPixels:
         n = self.channels
         means, log_scales, rest = out.float().tensor_split([n, 2 * n], -3)
         pairs = iter(rest.unbind(-3))
-        coefficients = [[next(pairs) for _ in range(c)] for c in range(n)]
+        coefficients = [[next(pairs) + (b == c - 1) for b in range(c)] for c in range(n)]
         return [m + 0.5 for m in means.unbind(-3)], log_scales + _LOG_SCALE, coefficients
 
 
