@@ -41,9 +41,15 @@ def build(name: str, seed: int = 0) -> VAE:
     config, data = VARIANTS[name]
     torch.manual_seed(seed)
     model = VAE(VAEConfig(**({"latent_dim": 1, "hidden": (8,)} | config)), data)
-    with torch.no_grad():  # an untrained decoder hardly looks at z
-        for parameters in (*model.decoder.parameters(), *model.posteriors.parameters()):
-            parameters *= 1.7
+    with torch.no_grad():
+        if model.config.network == "conv":  # posteriors too narrow to draw from all of p(z|x)
+            for posterior in model.posteriors:
+                posterior.head.weight *= 0.3
+                posterior.head.bias.zero_()
+            model.decoder.doublings[-1][-1].weight *= 5
+        else:  # an untrained decoder hardly looks at z
+            for parameters in (*model.decoder.parameters(), *model.posteriors.parameters()):
+                parameters *= 1.7
         if "vamp" in name:
             model.stages()[0].start([Batch(images(data, 20), told(data, 20, model))])
     return model

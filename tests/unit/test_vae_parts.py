@@ -174,3 +174,18 @@ def test_the_class_is_heard():
     assert not model.encode(X, a).equal(model.encode(X, b))
     z = torch.zeros(12, 2)
     assert not model.decode(z, a).equal(model.decode(z, b))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gated"])
+@torch.no_grad()
+def test_convolutions_begin_with_outputs_as_large_as_inputs(activation: str):
+    torch.manual_seed(0)
+    data = DataInfo(3, 32, 32)
+    config = VAEConfig(network="conv", width=8, activation=activation, latent_dim=32)
+    model = VAE(config, data)
+    x = torch.randn(16, *data.shape)
+    (posterior,) = model.posteriors
+    assert 0.4 < float(posterior.encoder(x, None).square().mean().sqrt()) < 2.5
+    assert float(posterior(x, None).log_var.mean()) < -3  # latents that are worth reading
+    out = model.decoder(torch.randn(16, 32), None)
+    assert 0.02 < float(out.std()) < 0.5  # scales are what they are for a decoder that tells 0

@@ -44,8 +44,11 @@ class VAEConfig(ClassConditional):
     width: int | None = option(
         None, "conv: channels of the largest map, doubled as sides halve; 32 unless given.", min=4
     )
-    hidden: tuple[int, ...] = option(
-        (512, 256), "Widths of the encoder's dense layers; the decoder mirrors them.", min=1
+    hidden: tuple[int, ...] | None = option(
+        None,
+        "Widths of the encoder's dense layers, which the decoder mirrors: mlp 512,256 and conv "
+        "none unless given.",
+        min=1,
     )
     activation: Literal["relu", "gated"] = option(
         "relu", "Hidden units: rectified, or linear times a logistic gate."
@@ -56,6 +59,13 @@ class VAEConfig(ClassConditional):
         "auto", "p(x|z); auto is Bernoulli for grey and binary images, logistic for colour."
     )
     dropout: float = option(0.0, "Dropout in the hidden layers.", min=0, max=0.9)
+
+    @property
+    def dense(self) -> tuple[int, ...]:
+        """Widths of the encoder's dense layers."""
+        if self.hidden is not None:
+            return self.hidden
+        return (512, 256) if self.network == "mlp" else ()
 
 
 @dataclass(frozen=True)

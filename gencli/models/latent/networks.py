@@ -23,6 +23,9 @@ WIDTH = 32
 """Channels of a convolutional network's largest map, unless told otherwise."""
 
 _KERNEL = 5
+_CERTAINTY = 4.0
+"""Convolutional posteriors begin with log variances of about minus this: as an autoencoder, with
+latents that are worth reading. From a variance of 1 on, decoders learn not to read them."""
 
 
 def _activation(config: VAEConfig, dim: int = -1) -> list[nn.Module]:
@@ -41,6 +44,29 @@ def mlp(widths: tuple[int, ...], config: VAEConfig) -> nn.Sequential:
     for n_in, n_out in pairwise(widths):
         layers += [nn.Linear(n_in, _width(config, n_out)), *_activation(config)]
     return nn.Sequential(*layers)
+
+
+def _begin(network: nn.Module, config: VAEConfig) -> None:
+    """Begin a convolutional network with outputs as large as its inputs (He et al. 2015).
+
+    With torch's own beginning each layer's are less than half as large as those before. A few dense
+    layers learn well from there, ten layers do not.
+    """
+    if config.network == "mlp":
+        return
+    gain = 2.0 if config.activation == "gated" else math.sqrt(2.0)  # sigma(0) is one half
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            n_terms: float = layer.in_features
+        elif isinstance(layer, nn.ConvTranspose2d):
+            n_terms = layer.in_channels * _KERNEL**2 / 4  # a stride of 2 leaves out three in four
+        elif isinstance(layer, nn.Conv2d):
+            n_terms = layer.in_channels * _KERNEL**2
+        else:
+            continue
+        nn.init.normal_(layer.weight, std=gain / math.sqrt(n_terms))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def _maps(config: VAEConfig, data: DataInfo) -> list[tuple[int, int, int]]:
@@ -77,8 +103,9 @@ class Encoder(nn.Module):
         self.maps = nn.Sequential(*layers, nn.Flatten())
         channels, height, width = maps[-1]
         n_classes = data.n_classes if config.conditional else 0
-        widths = (channels * height * width + n_classes, *config.hidden)
+        widths = (channels * height * width + n_classes, *config.dense)
         self.dense, self.n_features = mlp(widths, config), widths[-1]
+        _begin(self, config)
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
         """(B, C, H, W) in [0, 1] and one-hot classes (B, n_classes) -> (B, n_features)."""
@@ -103,13 +130,16 @@ class Decoder(nn.Module):
         maps = [(_width(config, c), h, w) for c, h, w in reversed(hidden)]
         self.maps = [*maps, (n_outputs, *image[1:])]
         n_classes = data.n_classes if config.conditional else 0
-        widths = (n_latents + n_classes, *reversed(config.hidden))
+        widths = (n_latents + n_classes, *reversed(config.dense))
         self.dense = mlp(widths, config)
         self.to_map = nn.Linear(widths[-1], math.prod(self.maps[0]))
         self.doublings = nn.ModuleList()
         for (channels, _, _), (n_out, _, _) in zip(reversed(hidden), self.maps[1:], strict=True):
             doubling = nn.ConvTranspose2d(channels, n_out, _KERNEL, 2, _KERNEL // 2, 1)
             self.doublings.append(nn.Sequential(*_activation(config, dim=-3), doubling))
+        _begin(self, config)
+        if hidden:  # outputs are logarithms of scales too: no image is certain at first
+            nn.init.normal_(doubling.weight, std=0.1 / math.sqrt(doubling.weight[:, 0].numel()))
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
         """(..., B, n_latents) and one-hot classes (B, n_classes) -> (..., B, n_outputs, H, W)."""
@@ -137,6 +167,9 @@ class Posterior(nn.Module):
         n = self.encoder.n_features
         self.merge = _Merge(config, n, n_above) if n_above else None
         self.head = nn.Linear(n, 2 * config.latent_dim)
+        if config.network == "conv":
+            with torch.no_grad():
+                self.head.bias[config.latent_dim :] -= _CERTAINTY
 
     def forward(self, x: Tensor, y: Tensor | None, above: Tensor | None = None) -> Gaussian:
         """(B, C, H, W), (B, n_classes), (..., B, n_above) -> (..., B, latent_dim)."""
@@ -164,7 +197,7 @@ class Layer(nn.Module):
 
     def __init__(self, config: VAEConfig, n_above: int) -> None:
         super().__init__()
-        widths = (n_above, *reversed(config.hidden))
+        widths = (n_above, *reversed(config.dense))
         self.dense = mlp(widths, config)
         self.head = nn.Linear(widths[-1], 2 * config.latent_dim)
 
