@@ -18,13 +18,14 @@ import torch
 from common import alternate, matmul_rate, report
 
 from gencli.data.spec import DataInfo
-from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn, transformer
+from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn, pixelrnn, transformer
 from gencli.models.autoregressive.ancestral import uncached
 from gencli.models.autoregressive.configs import (
     FVSBNConfig,
     MADEConfig,
     NADEConfig,
     PixelCNNConfig,
+    PixelRNNConfig,
     TransformerConfig,
 )
 from gencli.models.interface import GenerativeModel
@@ -39,6 +40,8 @@ BUILDS = {
     "gated": lambda: pixelcnn.PixelCNN(
         PixelCNNConfig(channels=32, blocks=7, kernel=3, gated=True), DATA
     ),
+    "pixelrnn": lambda: pixelrnn.PixelRNN(PixelRNNConfig(), DATA),
+    "pixelrnn-row": lambda: pixelrnn.PixelRNN(PixelRNNConfig(kind="row"), DATA),
     "transformer": lambda: transformer.Transformer(TransformerConfig(patch=2), DATA),
     "transformer-pixels": lambda: transformer.Transformer(TransformerConfig(patch=1), DATA),
 }
@@ -82,6 +85,11 @@ def multiply_adds(model: GenerativeModel) -> float:
             if weight.dim() == 4
         ]
         return float(sum(kernels) * DATA.n_pixels)
+    if isinstance(model, pixelrnn.PixelRNN):
+        stack = model.stack
+        first = int(stack.first.mask.sum())
+        parts = (*stack.layers.parameters(), stack.mix.weight, stack.last.weight)
+        return float(DATA.n_pixels * (first + sum(p.numel() for p in parts if p.dim() > 1)))
     if isinstance(model, transformer.Transformer):
         places, config = model.patches.n_tokens, model.config
         linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))

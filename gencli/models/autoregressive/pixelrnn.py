@@ -39,7 +39,7 @@ class PixelRNN(AutoregressiveModel):
 
     config: PixelRNNConfig
 
-    bf16 = False  # states are sums over many steps
+    bf16 = False  # casts cost what the products gain
 
     def __init__(self, config: PixelRNNConfig, data: DataInfo) -> None:
         super().__init__(config, data)

@@ -96,9 +96,22 @@ class Lines:
         where[order] = torch.tensor(place, dtype=torch.long)
         return Lines(sizes, tuple(starts), torch.tensor(order, dtype=torch.long), where)
 
-    def widths(self, batch: int) -> tuple[list[int], list[int]]:
-        """Columns of each line of `batch` maps, without its margins and with them."""
-        return [n * batch for n in self.sizes], [(n + 2) * batch for n in self.sizes]
+    def cut(self, flat: Tensor, batch: int) -> tuple[Tensor, ...]:
+        """Views of each line of (..., H * W * batch)."""
+        return torch.split(flat, [n * batch for n in self.sizes], 1)
+
+    def cut_margins(
+        self, flat: Tensor, batch: int
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Views of each line with its margins, and without, of what has room for both."""
+        whole = torch.split(flat, [(n + 2) * batch for n in self.sizes], 1)
+        parts = torch.split(flat, [k * batch for n in self.sizes for k in (1, n, 1)], 1)
+        return whole, parts[1::3]
+
+    @property
+    def n_cells(self) -> int:
+        """With the margins."""
+        return sum(self.sizes) + 2 * len(self.sizes)
 
 
 def line_states(x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, lines: Lines) -> Tensor:
@@ -119,11 +132,6 @@ def line_states(x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, line
     return states.t().view(-1, x.shape[1], states.shape[0])
 
 
-def _tanh_(x: Tensor) -> Tensor:
-    """tanh(x) = 2 sigma(2x) - 1, in place: the logistic function is the faster by far on CPUs."""
-    return x.mul_(2).sigmoid_().mul_(2).sub_(1)
-
-
 class _LineStates(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -131,37 +139,39 @@ class _LineStates(torch.autograd.Function):
         batch: int,
     ) -> Tensor:  # fmt: skip
         h = recurrent.shape[2]
-        plain, margins = lines.widths(batch)
-        gates = torch.addmm(bias.unsqueeze(1), weight, x.t())  # (4h, H * W * B): o, f, i, g
+        # tanh(a) = 2 sigma(2a) - 1: on CPUs the logistic function is faster by far.
+        doubled = bias.new_ones(4 * h, 1)
+        doubled[3 * h :] = 2
+        # (4h, H * W * B): o, f, i, g
+        gates = torch.addmm(bias.unsqueeze(1) * doubled, weight * doubled, x.t())
         tanh_c = torch.empty_like(gates[:h])
-        states, memories = gates.new_zeros(2, h, sum(margins))
-        weights = recurrent.unbind(0)
+        states, memories = gates.new_zeros(2, h, lines.n_cells * batch).unbind(0)
+        weights = (recurrent * doubled).unbind(0)
+        minus_one = gates.new_tensor(-1.0)
         above = c_above = None
-        for start, gate_t, sigma_t, g_t, tanh_t, state_t, memory_t in zip(
+        for start, gate, o, f, i, g, tanh, state, new_state, memory, c in zip(
             lines.starts,
-            torch.split(gates, plain, 1),
-            torch.split(gates[: 3 * h], plain, 1),
-            torch.split(gates[3 * h :], plain, 1),
-            torch.split(tanh_c, plain, 1),
-            torch.split(states, margins, 1),
-            torch.split(memories, margins, 1),
+            lines.cut(gates, batch),
+            *(lines.cut(part, batch) for part in gates.chunk(4)),
+            lines.cut(tanh_c, batch),
+            *lines.cut_margins(states, batch),
+            *lines.cut_margins(memories, batch),
             strict=True,
         ):
-            n = gate_t.shape[1]
+            n = gate.shape[1]
             if above is not None:
                 for k, w in zip(start, weights, strict=True):
-                    gate_t.addmm_(w, above.narrow(1, k * batch, n))
-            o, f, i = sigma_t.sigmoid_().chunk(3)
-            c = memory_t.narrow(1, batch, n)
-            torch.mul(i, _tanh_(g_t), out=c)
+                    gate.addmm_(w, above.narrow(1, k * batch, n))
+            gate.sigmoid_()
+            torch.mul(i, torch.add(minus_one, g, alpha=2, out=g), out=c)
             if c_above is not None:
                 c.addcmul_(f, c_above.narrow(1, start[0] * batch, n))
-            _tanh_(tanh_t.copy_(c))
-            torch.mul(o, tanh_t, out=state_t.narrow(1, batch, n))
-            above, c_above = state_t, memory_t
+            torch.mul(c, 2, out=tanh).sigmoid_()
+            torch.mul(o, torch.add(minus_one, tanh, alpha=2, out=tanh), out=new_state)
+            above, c_above = state, memory
         ctx.save_for_backward(x, weight, recurrent, gates, tanh_c, states, memories)
         ctx.lines, ctx.batch = lines, batch
-        return states  # type: ignore[no-any-return]  # new_zeros, by torch's own stubs
+        return states
 
     @staticmethod
     @once_differentiable
@@ -169,47 +179,59 @@ class _LineStates(torch.autograd.Function):
         x, weight, recurrent, gates, tanh_c, states, memories = ctx.saved_tensors
         lines, batch = ctx.lines, ctx.batch
         h = recurrent.shape[2]
-        plain, margins = lines.widths(batch)
+        sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+        tanh_backward = torch.ops.aten.tanh_backward.grad_input
         grad_gates = torch.empty_like(gates)
+        grad_gates[h : 2 * h, : lines.sizes[0] * batch] = 0  # the first line forgets nothing
         grad_recurrent = torch.zeros_like(recurrent)
         grad_states = grads[0].clone(memory_format=torch.contiguous_format)
         grad_memories = torch.zeros_like(grad_states)
-        spare = gates.new_empty(h, max(plain, default=0))
+        spare = torch.empty_like(gates[:h, : max(lines.sizes) * batch])
         into = list(zip(recurrent.transpose(1, 2), grad_recurrent, strict=True))
-        parts = list(zip(
-            lines.starts,
-            *(torch.split(t, plain, 1) for t in (gates, grad_gates, tanh_c)),
-            *(torch.split(t, margins, 1) for t in (grad_states, grad_memories)),
-            (None, *torch.split(states, margins, 1)[:-1]),  # of the line above, likewise:
-            (None, *torch.split(memories, margins, 1)[:-1]),
-            (None, *torch.split(grad_states, margins, 1)[:-1]),
-            (None, *torch.split(grad_memories, margins, 1)[:-1]),
+        above, _ = lines.cut_margins(states, batch)
+        c_above, _ = lines.cut_margins(memories, batch)
+        d_above, d_states = lines.cut_margins(grad_states, batch)
+        d_c_above, d_memories = lines.cut_margins(grad_memories, batch)
+        steps = zip(
+            range(len(lines.sizes)), lines.starts, d_states, d_memories,
+            lines.cut(tanh_c, batch), lines.cut(grad_gates, batch),
+            *(lines.cut(part, batch) for part in gates.chunk(4)),
+            *(lines.cut(part, batch) for part in grad_gates.chunk(4)),
+            lines.cut(gates[: 3 * h], batch), lines.cut(grad_gates[: 3 * h], batch),
             strict=True,
-        ))  # fmt: skip
-        for start, gate, grad, tanh_t, d_h, d_c, above, c_above, d_above, d_c_above in parts[::-1]:
-            n = gate.shape[1]
-            d_h, d_c = d_h.narrow(1, batch, n), d_c.narrow(1, batch, n)
-            o, f, i, g = gate.chunk(4)
-            d_o, d_f, d_i, d_g = grad.chunk(4)
+        )  # fmt: skip
+        for (
+            t,
+            start,
+            d_h,
+            d_c,
+            tanh,
+            grad,
+            o,
+            f,
+            i,
+            g,
+            d_o,
+            d_f,
+            d_i,
+            d_g,
+            sigma,
+            d_sigma,
+        ) in reversed(list(steps)):
+            n = tanh.shape[1]
             through_tanh = torch.mul(d_h, o, out=spare[:, :n])
-            d_c.add_(torch.ops.aten.tanh_backward.grad_input(
-                through_tanh, tanh_t, grad_input=through_tanh
-            ))  # fmt: skip
-            torch.mul(d_h, tanh_t, out=d_o)
+            d_c.add_(tanh_backward(through_tanh, tanh, grad_input=through_tanh))
+            torch.mul(d_h, tanh, out=d_o)
             torch.mul(d_c, g, out=d_i)
-            torch.mul(d_c, i, out=d_g)
-            if above is None:
-                d_f.zero_()
-            else:
-                memory = slice(start[0] * batch, start[0] * batch + n)
-                torch.mul(d_c, c_above[:, memory], out=d_f)
-                torch.mul(d_c, f, out=d_c_above[:, memory])
-            sigma, d_sigma = gate[: 3 * h], grad[: 3 * h]
-            torch.ops.aten.sigmoid_backward.grad_input(d_sigma, sigma, grad_input=d_sigma)
-            torch.ops.aten.tanh_backward.grad_input(d_g, g, grad_input=d_g)
-            if above is not None:
+            tanh_backward(torch.mul(d_c, i, out=d_g), g, grad_input=d_g)
+            if t:
+                first = start[0] * batch
+                torch.mul(d_c, c_above[t - 1].narrow(1, first, n), out=d_f)
+                torch.mul(d_c, f, out=d_c_above[t - 1].narrow(1, first, n))
+            sigmoid_backward(d_sigma, sigma, grad_input=d_sigma)
+            if t:
                 for k, (w, grad_w) in zip(start, into, strict=True):
-                    d_above.narrow(1, k * batch, n).addmm_(w, grad)
-                    grad_w.addmm_(grad, above.narrow(1, k * batch, n).t())
-        grad_x = grad_gates.t() @ weight if ctx.needs_input_grad[0] else None
+                    d_above[t - 1].narrow(1, k * batch, n).addmm_(w, grad)
+                    grad_w.addmm_(grad, above[t - 1].narrow(1, k * batch, n).t())
+        grad_x = grad_gates.t() @ weight
         return grad_x, grad_gates @ x, grad_gates.sum(1), grad_recurrent, None, None
