@@ -13,15 +13,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gencli.api import compare, evaluate, list_runs, train
+    from gencli.api import compare, evaluate, list_runs, report, train
     from gencli.data.conditions import Condition
     from gencli.loaded import LoadedModel, load
 
 __version__ = "0.1.0"
-__all__ = ["Condition", "LoadedModel", "compare", "evaluate", "list_runs", "load", "train"]
+__all__ = [
+    "Condition",
+    "LoadedModel",
+    "compare",
+    "evaluate",
+    "list_runs",
+    "load",
+    "report",
+    "train",
+]
 
 _HOMES = {
-    **dict.fromkeys(("compare", "evaluate", "list_runs", "train"), "gencli.api"),
+    **dict.fromkeys(("compare", "evaluate", "list_runs", "report", "train"), "gencli.api"),
     **dict.fromkeys(("LoadedModel", "load"), "gencli.loaded"),
     "Condition": "gencli.data.conditions",
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gencli import registry, runs
 from gencli.config import Options, parse_groups
 from gencli.data.options import DataOptions
+from gencli.home import user_path
 from gencli.runs import Run
 from gencli.training.settings import Settings
 
@@ -77,6 +79,29 @@ def compare(*references: str, data: str | None = None) -> list[Table]:
 
     chosen = [runs.find(reference) for reference in references] or runs.all_runs()
     return comparison.compare(chosen, data)
+
+
+def report(*references: str, out: str) -> Path:
+    """Write a page about runs that opens without a network.
+
+    Args:
+        *references: Runs' directories or names, or models' names.
+        out: Where to; what is there is replaced.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        GencliError: If there is no such run, or the page cannot be written.
+    """
+    from gencli.atomic import whole_file
+    from gencli.reporting.page import report as page
+
+    where = user_path(out)
+    html = page([runs.find(reference) for reference in references])
+    with whole_file(where) as file:
+        file.write(html.encode("utf-8", "replace"))
+    return where
 
 
 def list_runs() -> list[Run]:

@@ -99,6 +99,7 @@ def describe(run: Run) -> dict[str, Any]:
         "progress": {
             name: counters.get(name) for name in ("step", "epoch", "seconds", "best_value")
         },
+        "images": counters.get("images"),
         "losses": last_losses(run),
         "differing": differing(run),
         "bytes": size(run.path),

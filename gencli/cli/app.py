@@ -23,6 +23,7 @@ from gencli.cli.interpolate import interpolate
 from gencli.cli.list import list_
 from gencli.cli.parameters import with_parameters
 from gencli.cli.reconstruct import reconstruct
+from gencli.cli.report import report
 from gencli.cli.sample import sample
 from gencli.cli.streams import lasting
 from gencli.cli.train import ModelGroup
@@ -80,6 +81,7 @@ for _name, (_function, *_) in OF_A_RUN.items():
     app.command(_name, cls=help_style.GroupedCommand)(with_parameters(_function, ()))
 app.command("export", cls=help_style.GroupedCommand)(export)
 app.command("compare", cls=help_style.GroupedCommand)(compare)
+app.command("report", cls=help_style.GroupedCommand)(report)
 app.command("list", cls=help_style.GroupedCommand)(list_)
 app.add_typer(runs.group, name="runs")
 app.command("inspect", cls=help_style.GroupedCommand)(inspect)
