@@ -12,10 +12,10 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.gaussian_mixture import GaussianMixture
 from gencli.models.interface import Batch, Step
 from gencli.models.latent.autoencoder import Autoencoder
 from gencli.models.latent.configs import AutoencoderConfig
+from gencli.models.latent.gaussian_mixture import GaussianMixture
 from gencli.random import ImageGenerator
 
 INFO = DataInfo(1, 4, 4)

@@ -19,7 +19,7 @@ from gencli.evaluation.evaluate import evaluate
 from gencli.models.interface import Batch, Step
 from gencli.models.latent.configs import FactorAnalysisConfig, PPCAConfig
 from gencli.models.latent.factor_analysis import FactorAnalysis, em
-from gencli.models.latent.gaussian import LinearGaussian, ordered
+from gencli.models.latent.linear_gaussian import LinearGaussian, ordered
 from gencli.models.latent.ppca import PPCA, principal_components
 from gencli.models.latent.spread import DEVIATION
 from gencli.random import ImageGenerator
@@ -314,3 +314,5 @@ def test_bounds_of_all_binary_images_sum_to_less_than_one(kind: str) -> None:
 def test_too_many_latents_are_refused() -> None:
     with pytest.raises(UsageError, match="--latent-dim 9"):
         PPCA(PPCAConfig(latent_dim=9), INFO)
+    with pytest.raises(UsageError, match="too large"):
+        PPCA(PPCAConfig(), DataInfo(3, 64, 64))

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.gaussian_mixture import GaussianMixture
 from gencli.models.interface import (
     NOTHING,
     Batch,
@@ -42,6 +41,7 @@ from gencli.models.interface import (
 )
 from gencli.models.latent.base import LatentModel
 from gencli.models.latent.configs import AutoencoderConfig, LatentSampling
+from gencli.models.latent.gaussian_mixture import GaussianMixture
 from gencli.models.softplus import bernoulli_log_prob
 from gencli.random import ImageGenerator
 

@@ -10,8 +10,8 @@ images. With the posterior's beta = M^-1 W^T Psi^-1:
     M-step:  W = C E^-1,    Psi = diag(S - W C^T)
 
 Departures: EM begins at the principal components. Pixels are spread within their levels' bins, and
-Psi stays above the variance of that: the M-step heeds it exactly (`gencli.models.latent.gaussian`,
-which also has the likelihood, the bound, the encoder and all else).
+Psi stays above the variance of that: the M-step heeds it exactly. The likelihood, the bound, the
+encoder and all else stand in `gencli.models.latent.linear_gaussian`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.models.latent.configs import FactorAnalysisConfig
-from gencli.models.latent.gaussian import LinearGaussian
+from gencli.models.latent.linear_gaussian import LinearGaussian
 from gencli.models.latent.ppca import principal_components
 
 

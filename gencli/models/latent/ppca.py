@@ -10,8 +10,8 @@ Maximum likelihood in closed form, from eigenvalues lambda and eigenvectors U of
 
 One pass over the images is all that training takes; the second epoch of the default reads what
 the first one reached. Departure: the covariance is that of pixels spread within their levels'
-bins (`gencli.models.latent.gaussian`, which also has the likelihood, the bound, the encoder and
-all else that follows from W, mu and sigma^2).
+bins. The likelihood, the bound, the encoder and all else that follows from W, mu and sigma^2
+stand in `gencli.models.latent.linear_gaussian`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.models.latent.configs import PPCAConfig
-from gencli.models.latent.gaussian import LinearGaussian
+from gencli.models.latent.linear_gaussian import LinearGaussian
 
 
 class PPCA(LinearGaussian):

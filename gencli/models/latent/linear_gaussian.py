@@ -39,6 +39,8 @@ from gencli.models.latent.configs import LatentSampling, LinearConfig
 from gencli.models.latent.spread import spread
 from gencli.random import ImageGenerator
 
+_MOST_PIXELS = 4096
+
 
 class LinearGaussian(LatentModel):
     """W, mu and Psi; a model of this kind says by `fit` how they follow from a covariance.
@@ -49,7 +51,7 @@ class LinearGaussian(LatentModel):
         n_noise: Different entries of Psi: 1, or one for each pixel value.
 
     Raises:
-        UsageError: If there are as many latents as pixel values.
+        UsageError: If there are as many latents as pixel values, or very many of these.
     """
 
     bf16: ClassVar[bool] = False
@@ -65,6 +67,11 @@ class LinearGaussian(LatentModel):
     def __init__(self, config: LinearConfig, data: DataInfo, n_noise: int) -> None:
         super().__init__(config, data, config.latent_dim)
         d = data.n_pixels
+        if d > _MOST_PIXELS:
+            raise UsageError(
+                f"Images of {d} pixel values are too large: their covariance has {d}x{d} numbers.",
+                f"It takes at most {_MOST_PIXELS} of them; see --image-size.",
+            )
         if self.latent_dim >= d:
             raise UsageError(
                 f"--latent-dim {self.latent_dim} leaves nothing of {d} pixel values to the noise.",
