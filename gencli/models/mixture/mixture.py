@@ -16,7 +16,7 @@ mixture for each class, trained at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import torch
@@ -82,23 +82,35 @@ class Mixture(GenerativeModel):
 
         They are -inf for components of other classes than the images'.
         """
-        joint = self._joint(x)
         if not self.config.conditional:
-            return joint
-        groups = torch.arange(joint.shape[1], device=x.device) // self.config.components
-        return joint.masked_fill(groups != labels_of(condition).unsqueeze(1), -math.inf)
+            return self._joint(x, slice(None))
+        joint = x.new_full((len(x), len(self.log_weight)), -math.inf)
+        for rows, own in self._groups(condition):
+            joint[rows, own] = self._joint(x[rows], own)
+        return joint
 
-    def _joint(self, x: Tensor) -> Tensor:
-        # Of each group exactly a distribution, rounding or not.
-        log_weight = self.grouped(self.log_weight).log_softmax(1).flatten()
+    def _joint(self, x: Tensor, own: slice) -> Tensor:
+        """The terms of some components, which are all of a class."""
+        # Exactly a distribution, rounding or not.
+        log_weight, mean = self.log_weight[own].log_softmax(0), self.mean[own]
         if not self.gaussian:
-            mean = self.mean.clamp(1e-6, 1 - 1e-6)
+            mean = mean.clamp(1e-6, 1 - 1e-6)
             return torch.addmm(log_weight + torch.log1p(-mean).sum(1), x, mean.logit().T)
         # Expanded about the mean image, where little cancels.
-        x, mean, precision = x - self.data_mean, self.mean - self.data_mean, 1 / self.variance
+        variance = self.variance[own]
+        x, mean, precision = x - self.data_mean, mean - self.data_mean, 1 / variance
         squares = x.square() @ precision.T - 2 * x @ (precision * mean).T
-        constant = (precision * mean.square() + (2 * math.pi * self.variance).log()).sum(1)
+        constant = (precision * mean.square() + (2 * math.pi * variance).log()).sum(1)
         return log_weight - 0.5 * (squares + constant)
+
+    def _groups(self, condition: Condition) -> Iterator[tuple[Tensor | slice, slice]]:
+        """The images of each class, and the class's components; all of both without classes."""
+        if not self.config.conditional:
+            yield slice(None), slice(None)
+            return
+        labels, size = labels_of(condition), self.config.components
+        for label in torch.unique(labels).tolist():
+            yield (labels == label).nonzero().squeeze(1), slice(label * size, (label + 1) * size)
 
     def grouped(self, values: Tensor) -> Tensor:
         """A value of each component, (n_components,) -> (classes, components); (1, components)."""
@@ -106,7 +118,11 @@ class Mixture(GenerativeModel):
 
     def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Exact log p(x), (B,) nats; a density for Gaussians."""
-        return torch.logsumexp(self.joint(x.flatten(1), condition), 1)
+        x = x.flatten(1)
+        log_p = x.new_empty(len(x))
+        for rows, own in self._groups(condition):
+            log_p[rows] = torch.logsumexp(self._joint(x[rows], own), 1)
+        return log_p
 
     def responsibilities(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """p(k|x), (B, n_components): soft labels of images (B, C, H, W)."""
@@ -118,15 +134,18 @@ class Mixture(GenerativeModel):
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """The E-step on a batch: -log p(x), and statistics gathered in the buffers."""
-        x = batch.images.flatten(1)
-        joint = self.joint(x, batch.condition)
-        log_p = torch.logsumexp(joint, 1, keepdim=True)
-        share = (joint - log_p).exp()
-        self.count += share.sum(0)
-        self.total.addmm_(share.T, x)
-        if self.gaussian:
-            self.squares.addmm_(share.T, (x - self.data_mean).square())
-        return Loss(-log_p.mean())
+        images, log_probs = batch.images.flatten(1), list[Tensor]()
+        for rows, own in self._groups(batch.condition):
+            x = images[rows]
+            joint = self._joint(x, own)
+            log_p = torch.logsumexp(joint, 1, keepdim=True)
+            share = (joint - log_p).exp()
+            self.count[own] += share.sum(0)
+            self.total[own].addmm_(share.T, x)
+            if self.gaussian:
+                self.squares[own].addmm_(share.T, (x - self.data_mean).square())
+            log_probs.append(log_p)
+        return Loss(-torch.cat(log_probs).mean())
 
     @torch.no_grad()
     def maximize(self) -> None:
