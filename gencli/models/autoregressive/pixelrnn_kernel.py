@@ -97,13 +97,13 @@ class Lines:
         return Lines(sizes, tuple(starts), torch.tensor(order, dtype=torch.long), where)
 
     def cut(self, flat: Tensor, batch: int) -> tuple[Tensor, ...]:
-        """Views of each line of (..., H * W * batch)."""
+        """Views of each line of (features, H * W * batch)."""
         return torch.split(flat, [n * batch for n in self.sizes], 1)
 
     def cut_margins(
         self, flat: Tensor, batch: int
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Views of each line with its margins, and without, of what has room for both."""
+        """Views of each line of (features, n_cells * batch), with its margins and without."""
         whole = torch.split(flat, [(n + 2) * batch for n in self.sizes], 1)
         parts = torch.split(flat, [k * batch for n in self.sizes for k in (1, n, 1)], 1)
         return whole, parts[1::3]
@@ -148,7 +148,7 @@ class _LineStates(torch.autograd.Function):
         states, memories = gates.new_zeros(2, h, lines.n_cells * batch).unbind(0)
         weights = (recurrent * doubled).unbind(0)
         minus_one = gates.new_tensor(-1.0)
-        above = c_above = None
+        last = last_c = None
         for start, gate, o, f, i, g, tanh, state, new_state, memory, c in zip(
             lines.starts,
             lines.cut(gates, batch),
@@ -159,16 +159,16 @@ class _LineStates(torch.autograd.Function):
             strict=True,
         ):
             n = gate.shape[1]
-            if above is not None:
+            if last is not None:
                 for k, w in zip(start, weights, strict=True):
-                    gate.addmm_(w, above.narrow(1, k * batch, n))
+                    gate.addmm_(w, last.narrow(1, k * batch, n))
             gate.sigmoid_()
             torch.mul(i, torch.add(minus_one, g, alpha=2, out=g), out=c)
-            if c_above is not None:
-                c.addcmul_(f, c_above.narrow(1, start[0] * batch, n))
+            if last_c is not None:
+                c.addcmul_(f, last_c.narrow(1, start[0] * batch, n))
             torch.mul(c, 2, out=tanh).sigmoid_()
             torch.mul(o, torch.add(minus_one, tanh, alpha=2, out=tanh), out=new_state)
-            above, c_above = state, memory
+            last, last_c = state, memory
         ctx.save_for_backward(x, weight, recurrent, gates, tanh_c, states, memories)
         ctx.lines, ctx.batch = lines, batch
         return states
@@ -188,36 +188,20 @@ class _LineStates(torch.autograd.Function):
         grad_memories = torch.zeros_like(grad_states)
         spare = torch.empty_like(gates[:h, : max(lines.sizes) * batch])
         into = list(zip(recurrent.transpose(1, 2), grad_recurrent, strict=True))
-        above, _ = lines.cut_margins(states, batch)
-        c_above, _ = lines.cut_margins(memories, batch)
-        d_above, d_states = lines.cut_margins(grad_states, batch)
-        d_c_above, d_memories = lines.cut_margins(grad_memories, batch)
-        steps = zip(
-            range(len(lines.sizes)), lines.starts, d_states, d_memories,
-            lines.cut(tanh_c, batch), lines.cut(grad_gates, batch),
-            *(lines.cut(part, batch) for part in gates.chunk(4)),
-            *(lines.cut(part, batch) for part in grad_gates.chunk(4)),
-            lines.cut(gates[: 3 * h], batch), lines.cut(grad_gates[: 3 * h], batch),
-            strict=True,
-        )  # fmt: skip
-        for (
-            t,
-            start,
-            d_h,
-            d_c,
-            tanh,
-            grad,
-            o,
-            f,
-            i,
-            g,
-            d_o,
-            d_f,
-            d_i,
-            d_g,
-            sigma,
-            d_sigma,
-        ) in reversed(list(steps)):
+        parts = [lines.cut(part, batch) for part in gates.chunk(4)]
+        d_parts = [lines.cut(part, batch) for part in grad_gates.chunk(4)]
+        sigmas, d_sigmas, tanhs, d_gates = (
+            lines.cut(part, batch)
+            for part in (gates[: 3 * h], grad_gates[: 3 * h], tanh_c, grad_gates)
+        )
+        (hs, _), (cs, _), (d_hs, d_new_hs), (d_cs, d_new_cs) = (
+            lines.cut_margins(part, batch)
+            for part in (states, memories, grad_states, grad_memories)
+        )
+        for t in reversed(range(len(lines.sizes))):
+            d_h, d_c, tanh = d_new_hs[t], d_new_cs[t], tanhs[t]
+            o, f, i, g = (part[t] for part in parts)
+            d_o, d_f, d_i, d_g = (part[t] for part in d_parts)
             n = tanh.shape[1]
             through_tanh = torch.mul(d_h, o, out=spare[:, :n])
             d_c.add_(tanh_backward(through_tanh, tanh, grad_input=through_tanh))
@@ -225,13 +209,13 @@ class _LineStates(torch.autograd.Function):
             torch.mul(d_c, g, out=d_i)
             tanh_backward(torch.mul(d_c, i, out=d_g), g, grad_input=d_g)
             if t:
-                first = start[0] * batch
-                torch.mul(d_c, c_above[t - 1].narrow(1, first, n), out=d_f)
-                torch.mul(d_c, f, out=d_c_above[t - 1].narrow(1, first, n))
-            sigmoid_backward(d_sigma, sigma, grad_input=d_sigma)
+                first = lines.starts[t][0] * batch
+                torch.mul(d_c, cs[t - 1].narrow(1, first, n), out=d_f)
+                torch.mul(d_c, f, out=d_cs[t - 1].narrow(1, first, n))
+            sigmoid_backward(d_sigmas[t], sigmas[t], grad_input=d_sigmas[t])
             if t:
-                for k, (w, grad_w) in zip(start, into, strict=True):
-                    d_above[t - 1].narrow(1, k * batch, n).addmm_(w, grad)
-                    grad_w.addmm_(grad, above[t - 1].narrow(1, k * batch, n).t())
+                for start, (w, grad_w) in zip(lines.starts[t], into, strict=True):
+                    d_hs[t - 1].narrow(1, start * batch, n).addmm_(w, d_gates[t])
+                    grad_w.addmm_(d_gates[t], hs[t - 1].narrow(1, start * batch, n).t())
         grad_x = grad_gates.t() @ weight
         return grad_x, grad_gates @ x, grad_gates.sum(1), grad_recurrent, None, None
