@@ -129,7 +129,7 @@ def test_mean_field_bounds_and_importance_sampling_closes_the_gap(
 ) -> None:
     model = random_machine(3, 1.0)
     exact = joint(model).logsumexp(1)
-    monkeypatch.setattr(boltzmann, "FEW_HIDDEN", 0)
+    monkeypatch.setattr(machine, "FEW_HIDDEN", 0)
     weights = model.log_weights(images(model), 4000)
     assert float((weights.logsumexp(0) - math.log(4000) - exact).abs().max()) < 0.1
     bound = weights.mean(0)

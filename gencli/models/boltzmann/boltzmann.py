@@ -28,7 +28,7 @@ from gencli.errors import UsageError
 from gencli.models.abilities import LogPartition
 from gencli.models.boltzmann.configs import BoltzmannConfig, SweepSampling
 from gencli.models.boltzmann.gibbs import in_float64
-from gencli.models.boltzmann.machine import FEW_HIDDEN, FEW_UNITS, Machine
+from gencli.models.boltzmann.machine import FEW_UNITS, Machine
 from gencli.models.boltzmann.sweeps import sweep
 from gencli.models.interface import (
     NOTHING,
@@ -41,11 +41,8 @@ from gencli.models.interface import (
     Step,
     Update,
 )
-from gencli.models.softplus import bernoulli_log_prob, sum_softplus
+from gencli.models.softplus import bernoulli_log_prob
 from gencli.random import ImageGenerator
-
-MEASURED = 30
-"""Rounds of mean field for the likelihood."""
 
 
 class Boltzmann(GenerativeModel):
@@ -131,17 +128,7 @@ class Boltzmann(GenerativeModel):
 
         Those of a few hidden units are summed out: the weights are then all the same, and exact.
         """
-        machine, v = self.machine, x.flatten(1)
-        couplings = machine.couplings()
-        if machine.n_hidden <= FEW_HIDDEN:
-            return machine.log_sums(v, couplings).expand(k, -1)
-        mu = machine.mean_field(v, couplings, MEASURED)
-        logits = mu.logit(1e-6)
-        mu, log_z = logits.sigmoid(), sum_softplus(logits)
-        h = torch.bernoulli(mu.expand(k, -1, -1)).flatten(0, 1)
-        log_q = (h.view(k, *mu.shape) * logits).sum(2) - log_z
-        s = torch.cat([v.repeat(k, 1), h], 1)
-        return -machine.energy(s, couplings).view(k, -1) - log_q
+        return self.machine.log_weights(x.flatten(1), k)
 
     def log_partition(self, *, chains: int = 64, temperatures: int = 500) -> LogPartition:
         """Log Z in nats: exact for few units, else by annealed importance sampling."""

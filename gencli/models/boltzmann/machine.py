@@ -25,6 +25,9 @@ FEW_UNITS = 20
 FEW_HIDDEN = 8
 """Up to so many hidden units, they are summed out state by state."""
 
+MEASURED = 30
+"""Rounds of mean field for the likelihood."""
+
 
 class Machine(nn.Module):
     """The energy of a Boltzmann machine, its conditionals and its normaliser.
@@ -94,6 +97,21 @@ class Machine(nn.Module):
     def free_draws(self, uniform: Tensor) -> Tensor:
         """Units (n, N) drawn at the base rates, from one uniform number each."""
         return bernoulli(self.base.expand_as(uniform), uniform.to(self.base.dtype))
+
+    def log_weights(self, v: Tensor, k: int) -> Tensor:
+        """Log of exp(-E(v, h)) / q(h), (k, B), for k draws of h from the q of mean field.
+
+        A few hidden units are summed out instead: all k rows are then the same, and exact.
+        """
+        couplings = self.couplings()
+        if self.n_hidden <= FEW_HIDDEN:
+            return self.log_sums(v, couplings).expand(k, -1)
+        # Away from 0 and 1, where a draw of the rarer value would have no weight to speak of.
+        logits = self.mean_field(v, couplings, MEASURED).logit(1e-6)
+        h = torch.bernoulli(logits.sigmoid().expand(k, -1, -1))
+        log_q = (h * logits).sum(2) - sum_softplus(logits)
+        s = torch.cat([v.expand(k, -1, -1), h], 2)
+        return -self.energy(s.flatten(0, 1), couplings).view(k, -1) - log_q
 
     def log_sums(self, v: Tensor, couplings: Tensor) -> Tensor:
         """Log of sum_h exp(-E(v, h)), (B,), for `FEW_HIDDEN` hidden units or fewer."""
