@@ -25,6 +25,7 @@ The parts lie beside: `networks.py`, `densities.py`, `priors.py`, and `pixels.py
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -105,7 +106,7 @@ class VAE(LatentModel):
         draws = self.infer(x, y)
         zs = [z for _, z in draws]
         kl = [p.divergence(*draw) for p, draw in zip(self.priors(zs), draws, strict=True)]
-        return self.log_likelihood(x, y, zs), torch.stack(kl).sum(0)
+        return self.log_likelihood(x, y, zs), reduce(torch.add, kl)
 
     def _importance_weighted(self, x: Tensor, y: Tensor | None, beta: float) -> Loss:
         """The bound of K draws, with gradients as Tucker et al. 2018 have them.
@@ -132,7 +133,7 @@ class VAE(LatentModel):
     def _log_ratio(self, qs: list[Gaussian], zs: list[Tensor]) -> Tensor:
         """Log p(z) / q(z|x), of all layers."""
         layers = zip(self.priors(zs), qs, zs, strict=True)
-        return torch.stack([p.log_prob(z) - q.log_prob(z) for p, q, z in layers]).sum(0)
+        return reduce(torch.add, [p.log_prob(z) - q.log_prob(z) for p, q, z in layers])
 
     def updates(self) -> tuple[Update, ...]:
         """One update, after which pseudo-inputs are put back where images are."""
