@@ -82,6 +82,7 @@ def evaluate(
     import dataclasses
 
     from gencli.data.load import load
+    from gencli.evaluation.absent import reasons
     from gencli.evaluation.evaluate import KEYS
     from gencli.evaluation.evaluate import evaluate as measure
     from gencli.evaluation.judge import judged_by
@@ -149,13 +150,20 @@ def evaluate(
     keep(model, {**document, "fingerprint": images.fingerprint}, asked)
     for doubt in dict.fromkeys(metric.doubt for metric in results.values() if metric.doubt):
         console.warning(f"{doubt}; give more --temperatures or --chains")
+    why = reasons(model.model, images, len(getattr(images, split)), results, wanted)
+    absent = [f"not there: {', '.join(keys)}: {reason}" for reason, keys in why.items()]
     if json:
         console.emit_json(document)
+        for line in absent:
+            console.message(line)
     else:
-        _table(which(model), document, results)
+        _table(which(model), document, results, absent)
 
 
-def _table(of: str, document: dict[str, Any], results: dict[str, Metric]) -> None:
+def _table(
+    of: str, document: dict[str, Any], results: dict[str, Metric], absent: list[str]
+) -> None:
+    """The figures, and why others are not there."""
     from rich.table import Table
 
     data = document["data"]
@@ -171,4 +179,9 @@ def _table(of: str, document: dict[str, Any], results: dict[str, Metric]) -> Non
     for key, m in results.items():
         error = "" if m.standard_error is None else f"{m.standard_error:.3g}"
         table.add_row(key, f"{m.value:.4f}", error, m.unit, m.kind, str(m.n))
-    console.emit_table(table)
+    if results:
+        console.emit_table(table)
+    else:
+        console.emit(str(table.title))
+    for line in absent:
+        console.emit(line)

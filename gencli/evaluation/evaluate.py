@@ -17,6 +17,7 @@ from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
 from gencli.evaluation import quality, representations
+from gencli.evaluation.absent import no_judge_for
 from gencli.evaluation.bayes import bayes_accuracy
 from gencli.evaluation.judge import Judge, judge_for
 from gencli.evaluation.likelihood import at_once, bits_per_dim, log_mean_weight
@@ -80,7 +81,7 @@ def evaluate(
         batch_size: Images per forward pass.
         own: The model's own options of measuring, such as `chains`; the others have their defaults.
         sampling: The model's own options of `sample`, such as `steps`.
-        judge: For data with labels; None trains one on first use and keeps it in the cache.
+        judge: Of the data; None trains one on first use and keeps it in the cache.
         progress: Called with (what, done, in all).
 
     Raises:
@@ -102,7 +103,7 @@ def evaluate(
             found |= bayes_accuracy(measuring, n, k)
         if "reconstruction" in wanted:
             found |= _reconstruction(measuring, n)
-        if wanted & {*quality.KEYS, "judge_accuracy"} and _can_judge(data, images):
+        if wanted & {*quality.KEYS, "judge_accuracy"} and not no_judge_for(data, len(images)):
             found |= _quality(measuring, wanted, n_samples, judge)
         found |= representations.measured(measuring, wanted)
     return {key: found[key] for key in KEYS if key in found and key in wanted}
@@ -233,15 +234,6 @@ def _reconstruction(measuring: Measuring, n: int | None) -> dict[str, Metric]:
         unit="squared error per pixel in [0, 1]", kind="exact", n=n,
     )  # fmt: skip
     return {"reconstruction": error}
-
-
-def _can_judge(data: ImageData, images: Split) -> bool:
-    return (
-        data.info.n_classes > 1
-        and data.train.labels is not None
-        and data.test.labels is not None
-        and min(len(images), len(data.test)) >= quality.FEWEST
-    )
 
 
 def _quality(

@@ -2,8 +2,9 @@
 
 Frechet and kernel distances, precision and recall need features that know what an image shows.
 Inception's weights are a download and were made for photographs; the judge is trained on the data
-set's own training images. Distances between its features are never called FID: they compare models
-of one data set with each other, by the same judge.
+set's own training images, to tell their classes or, where they have none, their rotations.
+Distances between its features are never called FID: they compare models of one data set with each
+other, by the same judge.
 
 It is a function of the data alone: of all images outside the test split, in an order that does not
 depend on how many a run held out, and of their binarisation. The judges of some named data sets
@@ -30,13 +31,13 @@ from torch import Tensor
 from gencli.atomic import whole_file
 from gencli.data.cache import CURE, digest
 from gencli.data.load import ImageData, Split
-from gencli.data.spec import DataInfo
 from gencli.errors import DataError
 from gencli.evaluation.classifier import (
     IMAGES_SEEN,
     LOOK,
     N_FEATURES,
     JudgeNetwork,
+    Task,
     accuracy_of,
     one_thread,
     train_network,
@@ -78,11 +79,13 @@ class Judge:
         network: On the CPU, in evaluation mode.
         facts: What is known of it.
         name: For people: that of a packaged judge, or of the data set it was trained for.
+        task: What it learnt to tell.
     """
 
     network: JudgeNetwork
     facts: JudgeFacts
     name: str
+    task: Task = "classes"
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +95,7 @@ class Judge:
             images: (N, C, H, W): float in [0, 1], or uint8.
 
         Returns:
-            Features (N, 64) and class probabilities (N, classes), float32, on the CPU.
+            Features (N, 64) and probabilities (N, answers), float32, on the CPU.
         """
         with one_thread():
             parts = [self.network(_float(part.cpu())) for part in torch.split(images, LOOK)]
@@ -102,7 +105,8 @@ class Judge:
     def accuracy(self) -> Metric:
         """Its accuracy on the test images, with the binomial standard error."""
         p, n = self.facts.accuracy, self.facts.n_test
-        return Metric(p, "share of test images", "exact", math.sqrt(p * (1 - p) / n), n)
+        told = "" if self.task == "classes" else " whose rotation is told"
+        return Metric(p, f"share of test images{told}", "exact", math.sqrt(p * (1 - p) / n), n)
 
     @property
     def hash(self) -> str:
@@ -111,7 +115,12 @@ class Judge:
 
     def to_json(self) -> dict[str, Any]:
         """What a report says of it."""
-        return {"name": self.name, "hash": self.hash, "accuracy": self.facts.accuracy}
+        return {
+            "name": self.name,
+            "hash": self.hash,
+            "tells": self.task,
+            "accuracy": self.facts.accuracy,
+        }
 
 
 def _float(images: Tensor) -> Tensor:
@@ -127,30 +136,35 @@ def judge_for(
     """The judge of a data set: a packaged one, one of the cache, or trained and put there.
 
     Args:
-        data: Has labels in its training and test splits.
+        data: Has test images.
         images_seen: Length of the training; a judge of another length is another judge.
         progress: Called with (steps done, steps in all) while it trains.
 
     Raises:
-        DataError: If the data set has no labels or no test images, or the cache takes no files.
+        DataError: If the data set has no test images, or the cache takes no files.
     """
-    if data.test.labels is None or data.train.labels is None or not len(data.test):
+    if not len(data.test):
         raise DataError(
-            f"{data.name} has no labelled test images, so no judge can be trained on it.",
-            "Use a data set with labels (a folder with one sub-folder per class), or leave out the "
-            "metrics of sample quality.",
+            f"{data.name} has no test images, so no judge can be trained on it.",
+            "Add some, or leave out the metrics of sample quality.",
         )
     return find_judge(data, images_seen) or _made(data, images_seen, progress)
+
+
+def task_of(data: ImageData) -> Task:
+    """What a judge of a data set learns to tell."""
+    labelled = data.train.labels is not None and data.test.labels is not None
+    return "classes" if labelled and data.info.n_classes > 1 else "rotations"
 
 
 def find_judge(data: ImageData, images_seen: int = IMAGES_SEEN) -> Judge | None:
     """The judge of a data set if there is one, packaged or in the cache; it is not trained here."""
     key = _key(data, images_seen)
     for path in sorted(PACKAGED.glob("*.safetensors")):
-        found = _read(path, data.info, path.stem, key)
+        found = _read(path, data, path.stem, key)
         if found is not None:
             return found
-    return _read(_cached(key), data.info, Path(data.name).name, key)
+    return _read(_cached(key), data, Path(data.name).name, key)
 
 
 def judged_by(data: ImageData, metrics: Collection[str]) -> dict[str, Any] | None:
@@ -166,16 +180,16 @@ def train(
     progress: Callable[[int, int], None] | None = None,
 ) -> Judge:
     """A new judge of a data set, as `judge_for` would keep it."""
-    seen = _canonical(data)
-    network = train_network(seen, data.info, images_seen=images_seen, progress=progress)
+    seen, task = _canonical(data), task_of(data)
+    network = train_network(seen, data.info, task, images_seen=images_seen, progress=progress)
     network.load_state_dict(_whole(_tensors(network)))  # rounded as it is kept
     facts = JudgeFacts(
         _key(data, images_seen),
-        accuracy_of(network, data.test, data.info),
+        accuracy_of(network, data.test, data.info, task),
         n_test=len(data.test),
         n_train=len(seen),
     )
-    return Judge(network, facts, Path(data.name).name)
+    return Judge(network, facts, Path(data.name).name, task)
 
 
 def _made(data: ImageData, images_seen: int, progress: Callable[[int, int], None] | None) -> Judge:
@@ -196,17 +210,20 @@ def _cached(key: str) -> Path:
 
 
 def _canonical(data: ImageData) -> Split:
-    """All labelled images outside the test split, in the order of a hash of each."""
-    parts = [part for part in (data.train, data.val) if part.labels is not None]
+    """All images outside the test split that it can learn from, in the order of a hash of each."""
+    parts = [data.train, data.val]
+    labels = None
+    if task_of(data) == "classes":
+        parts = [part for part in parts if part.labels is not None]
+        labels = torch.cat([part.labels for part in parts if part.labels is not None])
     images = torch.cat([part.images for part in parts])
-    labels = torch.cat([part.labels for part in parts if part.labels is not None])
-    rows, classes = images.flatten(1).numpy(), labels.numpy()
+    classes = [0] * len(images) if labels is None else labels.tolist()
     hashes = [
         blake2b(row, digest_size=16, salt=int(label).to_bytes(8, "little")).digest()
-        for row, label in zip(rows, classes, strict=True)
+        for row, label in zip(images.flatten(1).numpy(), classes, strict=True)
     ]
     order = torch.tensor(sorted(range(len(hashes)), key=hashes.__getitem__))
-    return Split(images[order], labels[order])
+    return Split(images[order], None if labels is None else labels[order])
 
 
 def _tensors(network: JudgeNetwork) -> dict[str, Tensor]:
@@ -239,7 +256,7 @@ def write(path: Path, judge: Judge) -> None:
         file.write(save(_tensors(judge.network), {"judge": header}))
 
 
-def _read(path: Path, info: DataInfo, name: str, key: str) -> Judge | None:
+def _read(path: Path, data: ImageData, name: str, key: str) -> Judge | None:
     """The judge in a file; None where there is none of that key, or a damaged one."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -251,8 +268,9 @@ def _read(path: Path, info: DataInfo, name: str, key: str) -> Judge | None:
         if _hash(tensors, facts) != header["hash"]:
             return None
         with torch.device("meta"):
-            network = JudgeNetwork(info)
+            network = JudgeNetwork(data.info, task_of(data))
         network.load_state_dict(_whole(tensors), assign=True)
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
         return None
-    return Judge(network.to(memory_format=torch.channels_last).eval(), facts, name)
+    network = network.to(memory_format=torch.channels_last).eval()
+    return Judge(network, facts, name, task_of(data))

@@ -26,6 +26,12 @@ KEYS = frozenset(
 )
 """The metrics of samples."""
 
+OF_CLASSES = frozenset({"confident", "smallest_class", "label_agreement"})
+"""Those that only a judge of classes can tell."""
+
+FEWEST_UNLABELLED = 500
+"""Test images needed where a judge has no classes to learn."""
+
 FEWEST = 20
 """Images needed of either kind: two for each of the kernel distance's ten subsets."""
 
@@ -81,6 +87,8 @@ def _measured(
         if not set(_UNITS).isdisjoint(wanted):
             for key, value in prdc(real_features, features, k)._asdict().items():
                 found[key] = Metric(value, f"{_UNITS[key]}, k = {k}", "estimate", None, n)
+    if judge.task != "classes":
+        return found
     found["confident"] = share(p.amax(1) > _SURE)
     counts = torch.bincount(p.argmax(1), minlength=p.shape[1])
     found["smallest_class"] = share(p.argmax(1) == counts.argmin())

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from gencli.data.load import Split, load
+from gencli.data.load import ImageData, Split, load
 from gencli.data.options import DataOptions
 from gencli.data.order import hold_out
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError
 from gencli.evaluation import classifier
 from gencli.evaluation import judge as module
-from gencli.evaluation.classifier import N_FEATURES, JudgeNetwork, train_network
+from gencli.evaluation.classifier import N_FEATURES, JudgeNetwork, train_network, turned
 from gencli.evaluation.judge import PACKAGED, find_judge, judge_for, judged_by
 from gencli.evaluation.make_judges import main as make_judges
 from gencli.evaluation.quality import sample_quality
@@ -37,7 +37,8 @@ def test_learns_looks_and_states_its_accuracy(channels: int, size: int, home: Pa
     assert judge.facts.accuracy == float((p.argmax(1) == data.test.labels).double().mean())
     assert judge.facts.accuracy > 0.97
     assert judge.to_json() == {
-        "name": "quarters", "hash": judge.hash, "accuracy": judge.facts.accuracy,
+        "name": "quarters", "hash": judge.hash, "tells": "classes",
+        "accuracy": judge.facts.accuracy,
     }  # fmt: skip
     assert (judge.facts.n_train, judge.facts.n_test) == (500, 200)
     as_floats = judge(data.test.images.float() / 255)
@@ -113,9 +114,46 @@ def test_progress_counts_to_the_end(home: Path) -> None:
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_no_labels_no_judge(home: Path) -> None:
-    with pytest.raises(DataError, match="no labelled test images"):
-        judge_for(quarters.data(labelled=False))
+def unlabelled(n: int = 600) -> ImageData:
+    """Images whose upper left quarter is bright: turned, they look otherwise."""
+    data = quarters.data(n_train=4 * n, n_test=4 * n, labelled=True)
+    upper_left = [part.rows(part.labels == 0) for part in (data.train, data.val, data.test)]
+    train, val, test = (dataclasses.replace(part, labels=None) for part in upper_left)
+    info = dataclasses.replace(data.info, classes=())
+    return dataclasses.replace(data, info=info, train=train, val=val, test=test)
+
+
+def test_without_labels_it_learns_to_tell_rotations(home: Path) -> None:
+    data = unlabelled(200)
+    judge = judge_for(data, images_seen=SHORT)
+    assert judge.task == "rotations"
+    assert judge.to_json()["tells"] == "rotations"
+    assert judge.facts.accuracy > 0.9
+    x = data.test.images[:1]
+    for turn in range(4):
+        turned = x.rot90(turn, (2, 3)).contiguous()
+        assert int(judge(turned)[1].argmax()) == turn
+    again = find_judge(data, SHORT)
+    assert again is not None
+    assert again.hash == judge.hash
+    held_out = dataclasses.replace(
+        data,
+        train=data.train.rows(slice(10, None)),
+        val=Split(torch.cat([data.val.images, data.train.images[:10]]), None),
+    )
+    judge_files(home)[0].unlink()
+    assert judge_for(held_out, images_seen=SHORT).hash == judge.hash
+
+
+def test_no_test_images_no_judge(home: Path) -> None:
+    data = unlabelled(20)
+    with pytest.raises(DataError, match="no test images"):
+        judge_for(dataclasses.replace(data, test=data.test.rows(slice(0))))
+
+
+def test_turned() -> None:
+    x = torch.arange(8.0).view(2, 1, 2, 2)
+    assert turned(x, torch.tensor([0, 3])).equal(torch.stack([x[0], x[1].rot90(3, (1, 2))]))
 
 
 @pytest.mark.parametrize("size", [8, 28, 33, 64, 128])

@@ -122,7 +122,7 @@ def test_codes_of_as_many_dimensions_have_no_components_beside_them(data: ImageD
 def test_the_long_ones_are_for_those_who_ask(
     data: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gencli.evaluation.evaluate._can_judge", lambda *_: False)
+    monkeypatch.setattr("gencli.evaluation.evaluate.no_judge_for", lambda *_: "none here")
     found = evaluate(Quarters(data.info), data)
     assert set(PROBES[:3]) < set(found)
     assert not ASKED_FOR & set(found)
