@@ -98,9 +98,11 @@ def _clusters(measuring: Measuring) -> tuple[Tensor, Tensor] | None:
     if not isinstance(model, HasEncoder):
         return None
     some = train.rows(torch.randperm(len(train))[:_N_SEEN])
-    codes = through(measuring, some, model.encode).flatten(1)
-    centres = k_means(codes, measuring.data.info.n_classes, restarts=_RESTARTS).centres
-    mine = nearest(through(measuring, measuring.images, model.encode).flatten(1), centres)
+    codes, new = (
+        through(measuring, split, model.encode).flatten(1).float()
+        for split in (some, measuring.images)
+    )
+    mine = nearest(new, k_means(codes, measuring.data.info.n_classes, restarts=_RESTARTS).centres)
     return mine, mine[:0]
 
 
