@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from gencli.loaded import LoadedModel
 
 
-def train(model: str, *, name: str | None = None, **options: Any) -> LoadedModel:
+def train(
+    model: str, *, name: str | None = None, init_from: str | None = None, **options: Any
+) -> LoadedModel:
     """Train a model and give it, ready to sample.
 
         gencli.train("vae", data="mnist", epochs=5, latent_dim=2)
@@ -26,6 +28,7 @@ def train(model: str, *, name: str | None = None, **options: Any) -> LoadedModel
     Args:
         model: Its name, as in `gencli list models`.
         name: Of the run; None makes one up.
+        init_from: A run whose weights it begins with, where they fit.
         **options: Those of `gencli train MODEL`, with underscores: the model's own, the data's and
             the training's.
 
@@ -41,7 +44,13 @@ def train(model: str, *, name: str | None = None, **options: Any) -> LoadedModel
     groups: tuple[type[Options], ...] = (spec.options(), DataOptions, Settings)
     own, about_data, settings = parse_groups(groups, options)
     run, _, _ = session.start(
-        spec.name, own, DataOptions(**about_data), settings, name=name, reporter=Silent()
+        spec.name,
+        own,
+        DataOptions(**about_data),
+        settings,
+        name=name,
+        reporter=Silent(),
+        init_from=init_from,
     )
     return load(str(run.path), device=settings.get("device", "auto"))
 

@@ -46,6 +46,15 @@ def command(spec: ModelSpec) -> Any:
                 rich_help_panel="Run",
             ),
         ] = None,
+        init_from: Annotated[
+            str | None,
+            typer.Option(
+                help="Begin with this run's weights, where they fit.",
+                metavar="RUN",
+                autocompletion=shell_completion.runs,
+                rich_help_panel="Run",
+            ),
+        ] = None,
         name: Annotated[
             str | None, typer.Option(help="Name of the run.", rich_help_panel="Run")
         ] = None,
@@ -70,7 +79,7 @@ def command(spec: ModelSpec) -> Any:
         **given: Any,
     ) -> None:
         console.set_quiet(quiet or console.is_quiet())
-        _train(ctx, spec, resume, name, config, json, given)
+        _train(ctx, spec, resume, init_from, name, config, json, given)
 
     common = [
         dataclasses.replace(field, default=getattr(config.training, field.name, field.default))
@@ -96,6 +105,7 @@ def _train(
     ctx: typer.Context,
     spec: ModelSpec,
     resume: str | None,
+    init_from: str | None,
     name: str | None,
     config: str | None,
     json: bool,
@@ -125,10 +135,13 @@ def _train(
             run, trainer, state = session.start(
                 spec.name, own, DataOptions(**about_data), settings,
                 name=name, reporter=reporter, progress=progress, origins=told,
+                init_from=init_from,
             )  # fmt: skip
         else:
             if name is not None:
                 raise UsageError("A resumed run keeps its name.", "Leave out --name.")
+            if init_from is not None:
+                raise UsageError("A resumed run has begun already.", "Leave out --init-from.")
             run, trainer, state = session.resume(
                 spec.name,
                 resume,

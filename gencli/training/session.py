@@ -31,6 +31,7 @@ from gencli.models.interface import GenerativeModel
 from gencli.random import mix_seed
 from gencli.runs import Run
 from gencli.training import summary
+from gencli.training.initial import take_over
 from gencli.training.reporter import Lasting, Reporter
 from gencli.training.settings import MAY_CHANGE, Settings, resolve
 from gencli.training.signals import StopRequest
@@ -50,6 +51,7 @@ def start(
     reporter: Reporter,
     progress: DataProgress | None = None,
     origins: Mapping[str, Any] | None = None,
+    init_from: str | None = None,
 ) -> tuple[Run, Trainer, State]:
     """Train a new run to the end of its budget.
 
@@ -62,6 +64,7 @@ def start(
         reporter: Shows the training.
         progress: Shows the loading of the data.
         origins: Where the options came from, for run.json; its `sources` has each option's.
+        init_from: A run whose weights it begins with, where they fit.
 
     Raises:
         GencliError: Of every kind; the run's status says which.
@@ -81,6 +84,9 @@ def start(
     data_options = dataclasses.replace(data_options, data=data.name)  # found again from anywhere
     torch.manual_seed(mix_seed(settings.seed, 0))
     network = make(spec, options, data.info)
+    taken = None if init_from is None else take_over(network, init_from)
+    if taken is not None:
+        reporter.message(str(taken))
     record = {
         "model": spec.name,
         "config": dataclasses.asdict(options),
@@ -98,6 +104,8 @@ def start(
         "created": runs.now(),
         "status": "running",
     }
+    if taken is not None:
+        record["init_from"] = taken.to_json()
     run = runs.create(spec.name, data.name, record, name)
     return _fit(
         run, network, data, settings,
@@ -168,6 +176,8 @@ def resume(
             )
         torch.manual_seed(mix_seed(settings.seed, 0))
         network = build_model(run.model, run.record["config"], run.record["data"]["info"])
+        if not begun and (other := run.record.get("init_from")) is not None:
+            take_over(network, str(other["run"]))
         run.update(
             settings=dataclasses.asdict(settings),
             origins=_changed(run.record.get("origins"), origins, changes),
@@ -206,6 +216,13 @@ def recorded(run: Run) -> tuple[Settings, DataOptions]:
         raise RunError(f"{run.path}/run.json does not fit: {error}", "Train again.") from None
 
 
+def _taken_over(run: Run) -> list[str]:
+    """Names of the tensors with which another run began this one."""
+    given = run.record.get("init_from")
+    names = given.get("tensors") if isinstance(given, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
 def _fit(
     run: Run,
     network: GenerativeModel,
@@ -225,6 +242,7 @@ def _fit(
             trainer = Trainer(
                 network, data, settings, run,
                 device=device, precision=precision, reporter=reporter, stop=stop,
+                taken_over=_taken_over(run),
             )  # fmt: skip
             for line in summary.before(trainer, data, precision, torch.get_num_threads()):
                 reporter.message(line)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import torch
@@ -26,6 +26,7 @@ from gencli.runs import Run
 from gencli.training import checkpoint
 from gencli.training.budget import Budget
 from gencli.training.ema import averaged
+from gencli.training.initial import kept
 from gencli.training.metrics import MetricsLog, Window
 from gencli.training.pace import Pace
 from gencli.training.preview import N_IMAGES, Preview
@@ -62,6 +63,7 @@ class Trainer:
         precision: Of the losses' forward pass; weights are fp32 always.
         reporter: Shows progress.
         stop: Polled after every step.
+        taken_over: Names of tensors that another run gave, which no stage's start may change.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class Trainer:
         precision: Literal["fp32", "bf16"],
         reporter: Reporter,
         stop: StopRequest,
+        taken_over: Collection[str] = (),
     ) -> None:
         layout = torch.channels_last if model.channels_last else torch.preserve_format
         self.model = model.to(device).to(memory_format=layout)
         self.settings, self.run, self.device = settings, run, device
         self.precision, self.reporter, self.stop = precision, reporter, stop
+        self.taken_over = taken_over
         told = model.conditions
         self.train_store = ResidentStore(data.train, data.info, device, told)
         self.val_store = None
@@ -135,7 +139,7 @@ class Trainer:
     def _run_stage(self, index: int, restored: dict[str, Tensor] | None) -> None:
         stage, state = self.stages[index], self.state
         if restored is None and stage.start is not None:
-            with torch.no_grad():
+            with torch.no_grad(), kept(self.model, self.taken_over):
                 stage.start(self.train_store.in_order(self.batch_of(stage)))
         seed = mix_seed(self.settings.seed, 3, index)
         order = Order(len(self.train_store), self.batch_of(stage), seed, self.device)
