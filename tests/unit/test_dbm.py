@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.store import ResidentStore
 from gencli.errors import UsageError
 from gencli.evaluation.evaluate import evaluate
 from gencli.models.boltzmann.configs import DBMConfig
@@ -19,6 +20,7 @@ from gencli.models.boltzmann.dbm import DBM
 from gencli.models.boltzmann.layers import Layers
 from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
+from gencli.training.validation import validate
 
 DATA = DataInfo(1, 2, 2, binarization="static")
 
@@ -258,6 +260,16 @@ def test_evaluate_adds_log_z_to_bound_and_estimate() -> None:
     assert exact - 0.05 < found["nll_estimate"].value < exact + 0.05
     assert exact < found["nll_bound"].value < exact + 0.5
     assert all(metric.standard_error for metric in found.values())
+
+
+def test_validation_adds_log_z_to_the_bound() -> None:
+    images = (all_states(4).view(-1, *DATA.shape) * 255).to(torch.uint8)
+    model = random_dbm().float()
+    store = ResidentStore(Split(images, None), DATA, "cpu")
+    found = validate(model, model.stages()[-1], store, seed=0, batch_size=10)
+    with torch.no_grad():
+        exact = -float(energies(model.double()).logsumexp(1).log_softmax(0).mean())
+    assert exact - 0.1 < found < exact + 0.5
 
 
 def test_grey_data_and_a_single_layer_are_refused() -> None:

@@ -50,8 +50,8 @@ from gencli.models.interface import (
 )
 from gencli.random import ImageGenerator
 
-MEASURED_PASSES = 30
-"""Passes of mean field at the fewest where the bound is measured: by then it hardly moves."""
+MEASURED_PASSES = 10
+"""Passes of mean field, at the fewest, where the bound is measured: it stood still after five."""
 
 FEW = 20
 """Batches of the data that hidden layers are centred by."""

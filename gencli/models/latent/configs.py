@@ -96,7 +96,7 @@ class SBNConfig(Config):
     """Options of `sbn`."""
 
     training: ClassVar[Training] = Training(
-        epochs=20, batch_size=100, lr=2e-3, lr_schedule="cosine", ema_decay=0.999,
+        epochs=20, batch_size=100, lr=1e-2, lr_schedule="cosine", ema_decay=0.999,
         binarize="dynamic",
     )  # fmt: skip
 
