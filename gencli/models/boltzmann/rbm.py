@@ -58,7 +58,7 @@ class RBM(GenerativeModel):
         if needs_gaussian and not gaussian:
             raise UsageError(
                 f"--objective {config.objective} needs Gaussian visible units.",
-                "Leave out --binarize, or add --visible gaussian.",
+                "Add --binarize none, or --visible gaussian.",
             )
         if config.objective in ("pseudo-likelihood", "ratio-matching") and gaussian:
             raise UsageError(
