@@ -44,7 +44,7 @@ def evaluate(
     outliers: Annotated[
         str | None,
         typer.Option(
-            help="Tell these images from the split's: a data set, a folder, noise or shuffled.",
+            help="Tell these images from the split's: a data set, folder, noise, shuffled, blank.",
             metavar="DATA",
             autocompletion=shell_completion.outliers,
         ),

@@ -111,7 +111,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
 )  # fmt: skip
 
 
-MADE = ("noise", "shuffled")
+MADE = ("noise", "shuffled", "blank")
 """What `evaluate --outliers` takes beside data sets: images that `others` makes."""
 
 

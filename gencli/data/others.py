@@ -1,10 +1,9 @@
 """Images of another kind, in the form that a model knows: of its shape, and binarised as its data.
 
 Another data set's colours are averaged for a model of grey images, and grey is repeated for one of
-colours; squares of another size are resized. Two names stand for images made of the model's own
-data set: `noise`, every level of every pixel as likely as any other, and `shuffled`, every pixel
-from a test image of its own, so that each place is as dark as it should be and nothing else is
-right.
+colours; squares of another size are resized. Three names stand for images that are made: `noise`,
+every level of every pixel as likely as any other; `shuffled`, every pixel from a test image of its
+own, so that each place is as dark as it should be and nothing else is right; and `blank`, black.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from gencli.errors import UsageError
 from gencli.random import mix_seed
 
 _MOST = 10_000  # images that are made
+_BLANK = 100  # blank ones: they are all the same
 _STATIC = 3  # of static draws: a number that no split of a data set has
 
 
@@ -49,6 +49,8 @@ def other_images(
         images = torch.randint(256, shape, dtype=torch.uint8, generator=stream)
     elif name == "shuffled":
         images = shuffled(data.test.images[:_MOST])
+    elif name == "blank":
+        images = torch.zeros(_BLANK, *info.shape, dtype=torch.uint8)
     else:
         loaded = load(DataOptions(data=name, image_size=info.height), progress)
         parts = [loaded.test]
