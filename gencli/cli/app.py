@@ -26,6 +26,7 @@ from gencli.cli.reconstruct import reconstruct
 from gencli.cli.report import report
 from gencli.cli.sample import sample
 from gencli.cli.streams import lasting
+from gencli.cli.sweep import sweep
 from gencli.cli.train import ModelGroup
 from gencli.errors import GencliError, GencliWarning
 from gencli.training.signals import sparing_imports
@@ -80,6 +81,11 @@ app.add_typer(train, name="train")
 for _name, (_function, *_) in OF_A_RUN.items():
     app.command(_name, cls=help_style.GroupedCommand)(with_parameters(_function, ()))
 app.command("export", cls=help_style.GroupedCommand)(export)
+app.command(
+    "sweep",
+    cls=help_style.GroupedCommand,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(sweep)
 app.command("compare", cls=help_style.GroupedCommand)(compare)
 app.command("report", cls=help_style.GroupedCommand)(report)
 app.command("list", cls=help_style.GroupedCommand)(list_)
