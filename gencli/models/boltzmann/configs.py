@@ -123,7 +123,9 @@ class DBMConfig(Config):
         "lowest", "What comes before all layers: a pair at a time, the lowest pair, or nothing."
     )
     pretraining_part: float = option(0.5, "Part of the training that it takes.", min=0.01, max=0.99)
-    joint_lr: float = option(0.25, "Learning rate of all layers, relative to --lr.", min=0)
+    joint_lr: float = option(
+        0.25, "Learning rate, relative to --lr, of all but the lowest pair.", min=0
+    )
     mean_field: int = option(5, "Passes of mean field in training.", min=0)
     k: int = option(1, "Rounds of Gibbs sampling of the chains in each step.", min=1)
     chains: int = option(100, "Markov chains.", min=1)

@@ -24,6 +24,7 @@ two pairs share is the one that the second leaves; no labels and no fine-tuning 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
@@ -141,12 +142,14 @@ class DBM(GenerativeModel):
                 self.move_offset(i, v.mean(0))
             self.start_chains(v, i, pairs[i])
 
+        # Copies multiply both a unit's log-odds and its part of the gradient.
+        lr_scale = (self.config.joint_lr if i else 1.0) / math.prod(pairs[i]) ** 2
         return Stage(
             f"layers {i} and {i + 1}",
             (self._update(i, pairs[i]),),
             prepare=lambda batch: batch._replace(images=climb(batch.images)),
             start=start,
-            settings=StageSettings(share=share),
+            settings=StageSettings(share=share, lr_scale=lr_scale),
         )
 
     def _joint(self, share: float) -> Stage:
