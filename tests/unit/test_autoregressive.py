@@ -13,10 +13,16 @@ from torch import Tensor
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.abilities import HasCompletion, HasLogProb
-from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn
+from gencli.models.autoregressive import fvsbn, made, nade, pixelcnn, pixelrnn
 from gencli.models.autoregressive.ancestral import ancestral, uncached
 from gencli.models.autoregressive.base import AutoregressiveModel
-from gencli.models.autoregressive.configs import FVSBNConfig, MADEConfig, NADEConfig, PixelCNNConfig
+from gencli.models.autoregressive.configs import (
+    FVSBNConfig,
+    MADEConfig,
+    NADEConfig,
+    PixelCNNConfig,
+    PixelRNNConfig,
+)
 from gencli.models.autoregressive.raster import from_raster, to_raster
 from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
@@ -349,8 +355,9 @@ def test_fvsbn_is_smooth_when_adjacent_pixels_have_the_same_weights(data: DataIn
         lambda data: nade.NADE(NADEConfig(hidden=3), data),
         lambda data: made.MADE(MADEConfig(hidden=(3,)), data),
         lambda data: pixelcnn.PixelCNN(PixelCNNConfig(channels=6, blocks=1), data),
+        lambda data: pixelrnn.PixelRNN(PixelRNNConfig(channels=6), data),
     ],
-    ids=["fvsbn", "nade", "made", "pixelcnn"],
+    ids=["fvsbn", "nade", "made", "pixelcnn", "pixelrnn"],
 )
 def test_the_biases_start_from_the_base_rates_of_binary_pixels(
     build: Callable[[DataInfo], AutoregressiveModel],
