@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from pathlib import Path
 from typing import Literal
 
 from gencli import overview
-from gencli.atomic import CURE, writing
+from gencli.atomic import CURE, discard, writing
 from gencli.errors import RunError, UsageError
 from gencli.runs import Run, check_name
 
@@ -96,17 +95,10 @@ def prune(run: Run, keep: Keep) -> tuple[list[int], int]:
         gone = [checkpoint for checkpoint in run.checkpoints() if checkpoint not in kept]
         freed = sum(overview.size(checkpoint.path) for checkpoint in gone)
         for checkpoint in gone:
-            _discard(checkpoint.path)
+            discard(checkpoint.path)
         return [checkpoint.step for checkpoint in gone], freed
     finally:
         held.release()
-
-
-def _discard(path: Path) -> None:
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    with writing(path, cure=CURE):
-        os.rename(path, aside)
-        shutil.rmtree(aside)
 
 
 def _held(run: Run) -> Run:

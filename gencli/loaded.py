@@ -14,7 +14,7 @@ from gencli import registry, runs
 from gencli.data.conditions import Condition, checked, in_turn
 from gencli.data.spec import DataInfo
 from gencli.device import choose_device
-from gencli.errors import DataError, UsageError
+from gencli.errors import DataError, RunError, UsageError
 from gencli.models.abilities import Abilities, HasEncoder, HasLatent, HasLogProb, abilities_of
 from gencli.models.build import build_model
 from gencli.models.drawing import OnStep, draw
@@ -267,8 +267,23 @@ def load(
         UsageError: If the device is not there.
     """
     run = runs.find(reference)
-    saved = run.checkpoint(checkpoint)
-    model = build_model(run.model, run.record["config"], run.record["data"]["info"])
-    weights = load_model(model, saved, ema=ema)
-    model.to(choose_device(device)).eval()
+    chosen = choose_device(device)
+    attempts = 0
+    while True:
+        there = run.checkpoints()
+        try:
+            saved = run.checkpoint(checkpoint)
+            model = build_model(run.model, run.record["config"], run.record["data"]["info"])
+            weights = load_model(model, saved, ema=ema)
+            break
+        except RunError:
+            attempts += 1
+            pruned = not set(there) <= set(run.checkpoints())
+            if not pruned or attempts == _ATTEMPTS:
+                raise
+    model.to(chosen).eval()
     return LoadedModel(model, run, weights, saved.step)
+
+
+_ATTEMPTS = 5
+"""Times that a checkpoint is looked for while a training prunes those that it has."""

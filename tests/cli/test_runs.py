@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gencli import housekeeping
+from gencli import housekeeping, loaded
+from gencli.atomic import discard
 from gencli.cli.app import run as command
 from gencli.errors import RunError, UsageError
 from gencli.lock import Lock
@@ -118,3 +119,30 @@ def test_list_and_show_are_those_of_list_and_info(a: Run, capsys: pytest.Capture
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["a"]
     assert command(["runs", "show", "a"]) == 0
     assert "checkpoints" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_is_pruned_meanwhile_is_no_reason_to_fail(
+    a: Run, monkeypatch: pytest.MonkeyPatch
+):
+    real = loaded.load_model
+    pruned = []
+
+    def while_pruning(model, saved, *, ema):
+        if len(pruned) < 2:  # as a training does that writes a newer one
+            pruned.append(saved.step)
+            discard(saved.path)
+        return real(model, saved, ema=ema)
+
+    monkeypatch.setattr(loaded, "load_model", while_pruning)
+    steps = [checkpoint.step for checkpoint in a.checkpoints()]
+    assert loaded.load(str(a.path)).step == steps[-3]
+    assert pruned == steps[:-3:-1]
+
+    def damaged(model, saved, *, ema):
+        pruned.append(saved.step)
+        raise RunError("It is damaged.", "Use another.")
+
+    monkeypatch.setattr(loaded, "load_model", damaged)
+    with pytest.raises(RunError, match="damaged"):
+        loaded.load(str(a.path))
+    assert len(pruned) == 3
