@@ -15,6 +15,7 @@ from gencli.data.conditions import Condition, checked, in_turn
 from gencli.data.spec import DataInfo
 from gencli.device import choose_device
 from gencli.errors import DataError, RunError, UsageError
+from gencli.memory import see_that_they_fit
 from gencli.models.abilities import Abilities, HasEncoder, HasLatent, HasLogProb, abilities_of
 from gencli.models.build import build_model
 from gencli.models.drawing import OnStep, draw
@@ -73,6 +74,7 @@ class LoadedModel:
         Raises:
             UsageError: If the model does not take an option or the condition.
         """
+        self.see_that_they_fit(n)
         return torch.cat(
             list(
                 self.sample_batches(
@@ -98,6 +100,15 @@ class LoadedModel:
             self.model, n, seed=seed, condition=self.told(n, condition), batch_size=batch_size,
             options=own, on_step=on_step,
         )  # fmt: skip
+
+    def see_that_they_fit(self, n: int) -> None:
+        """See that `n` images fit in memory.
+
+        Raises:
+            UsageError: If they do not.
+        """
+        n_bytes = 4 * n * self.data.n_pixels
+        see_that_they_fit(n_bytes, f"{n:,} images", "Draw fewer at once, with several --seed.")
 
     def sampling(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The model's sampling options, with these values.
@@ -150,6 +161,7 @@ class LoadedModel:
         Raises:
             UsageError: If the model has no latent space, or does not take an option.
         """
+        self.see_that_they_fit(len(z))
         latent, told = self.latent(), self.told(len(z), condition).to(self.model.device)
         own = dataclasses.asdict(type(self.model.config).Decoding.parsed(options))
         return latent.decode(z.to(self.model.device), told, **own).float().cpu()

@@ -72,6 +72,7 @@ def interpolate(
     drawn = start is None and grid is None  # otherwise nothing is random
     text = caption_of(model, seed if drawn else None) if caption else ""
     model.latent()
+    model.see_that_they_fit(grid * grid if grid is not None else rows * points)
     options = given(own, type(model.model.config).Decoding)
     if grid is not None:
         if (dims := model.sample_latent(1).flatten(1).shape[1]) != 2:

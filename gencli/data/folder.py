@@ -31,6 +31,7 @@ from gencli.data.fetch import Progress
 from gencli.data.folder_names import arrange
 from gencli.errors import DataError
 from gencli.home import cache_dir
+from gencli.memory import see_that_they_fit
 
 _VERSION = 1  # of the scan and of the decoding; a change makes the arrays anew
 _DEFAULT_SIZE = 32
@@ -195,7 +196,9 @@ def each(
 
 
 def _decode_all(root: Path, names: Sequence[str], size: int, progress: Progress | None) -> Stored:
-    _check_memory(len(names) * 3 * size * size)
+    see_that_they_fit(
+        len(names) * 3 * size * size, "The images", "Choose a smaller --image-size.", DataError
+    )
     pixels = np.empty((len(names), 3, size, size), np.uint8)
 
     def read(number: int) -> int | str:
@@ -221,18 +224,6 @@ def _decode_all(root: Path, names: Sequence[str], size: int, progress: Progress 
     channels = 1 if all(result == 1 for result in results if isinstance(result, int)) else 3
     images = {split: pixels[good[rows], :channels] for split, rows in layout.splits.items()}
     return Stored(images, layout.labels, layout.classes, notes=layout.notes, bad=bad)
-
-
-def _check_memory(n_bytes: int) -> None:
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return  # not a POSIX system
-    if n_bytes > there // 2:
-        raise DataError(
-            f"The images would take {n_bytes / 1e9:.0f} GB of this machine's {there / 1e9:.0f} GB.",
-            "Choose a smaller --image-size.",
-        )
 
 
 def _bad_images(root: Path, bad: Sequence[str], n: int) -> DataError:
