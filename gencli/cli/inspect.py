@@ -89,7 +89,7 @@ def lines(found: Inspection) -> Iterator[str]:
 
 
 def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
-    from gencli.data.inspection import class_counts, name_of, suggested
+    from gencli.data.inspection import class_counts, n_captioned, name_of, suggested
 
     data, info = found.data, found.data.info
     yield "data", data.name
@@ -105,7 +105,8 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
     else:
         yield "classes", "none"
     if info.vocabulary:
-        yield "captions", f"up to {info.caption_length} of {len(info.vocabulary)} words"
+        words = f"up to {info.caption_length} of {len(info.vocabulary):,} words"
+        yield "captions", f"{n_captioned(found):,} images have one, {words}"
     yield "mean", f"{_figures(found.mean)}, spread {_figures(found.spread)} (of 0 to 1)"
     if found.files is not None:
         yield from _of_files(found.files)

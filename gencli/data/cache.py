@@ -42,7 +42,8 @@ class Stored:
         vocabulary: Words of the captions, from the token 2 on.
         notes: What the user should be told.
         bad: Files that could not be read, each with the reason.
-        fingerprint: A hash of images and labels.
+        captions: A hash of the captions that tokens came from; "" where the program wrote them.
+        fingerprint: A hash of images, labels and `captions`.
     """
 
     images: dict[str, Images]
@@ -52,6 +53,7 @@ class Stored:
     vocabulary: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
+    captions: str = ""
     fingerprint: str = ""
 
 
@@ -89,7 +91,7 @@ def unwritable(folder: Path, error: OSError) -> DataError:
 
 
 def _write(folder: Path, stored: Stored) -> None:
-    hashed = blake2b(digest_size=16)
+    hashed = blake2b(stored.captions.encode(), digest_size=16)
     checksums = {}
     columns = (("images", stored.images), ("labels", stored.labels), ("tokens", stored.tokens))
     for kind, arrays in columns:
@@ -109,6 +111,7 @@ def _write(folder: Path, stored: Stored) -> None:
         "vocabulary": stored.vocabulary,
         "notes": stored.notes,
         "bad": stored.bad,
+        "captions": stored.captions,
         "fingerprint": hashed.hexdigest(),
         "checksums": checksums,
     }
@@ -132,6 +135,7 @@ def _read(folder: Path) -> Stored:
         vocabulary=tuple(meta["vocabulary"]),
         notes=tuple(meta["notes"]),
         bad=tuple(meta["bad"]),
+        captions=meta.get("captions", ""),  # entries of before have none
         fingerprint=meta["fingerprint"],
     )
 

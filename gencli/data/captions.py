@@ -13,8 +13,9 @@ from gencli.data.cache import Labels
 NOTHING, UNKNOWN = 0, 1
 """The tokens before those of the vocabulary: no word, and a word that there is not."""
 
-_MOST_WORDS = 4_096
-_MOST_TOKENS = 32
+MOST_WORDS = 4_096
+MOST_TOKENS = 32
+_LONGEST_WORD = 64  # characters; what is longer is no word, and runs keep the vocabulary
 
 
 def words(caption: str) -> list[str]:
@@ -29,9 +30,10 @@ def vocabulary(captions: Iterable[str]) -> tuple[tuple[str, ...], int]:
         found = words(caption)
         longest = max(longest, len(found))
         for word in found:
-            counts[word] += times
-    common = sorted(counts, key=lambda word: (-counts[word], word))[:_MOST_WORDS]
-    return tuple(common), min(longest, _MOST_TOKENS)
+            if len(word) <= _LONGEST_WORD:
+                counts[word] += times
+    common = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]
+    return tuple(common), min(longest, MOST_TOKENS)
 
 
 def tokens(captions: Sequence[str], vocabulary: Sequence[str], length: int) -> Labels:

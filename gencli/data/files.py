@@ -13,7 +13,7 @@ from PIL import Image
 
 from gencli.data.decode import BROKEN, FORMATS, strict_pillow
 from gencli.data.fetch import Progress
-from gencli.data.folder import each, scan
+from gencli.data.folder_files import each, scan
 
 _FORMATS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -31,7 +31,7 @@ class Files:
 
     Attributes:
         names: Of all that have an image's suffix, relative to the folder.
-        other: How many have another suffix, by suffix.
+        other: How many are neither images nor captions, by suffix.
         bytes: Of all images together.
         formats: How many images there are of each format.
         sizes: Width and height of each image whose header can be read, by name.
@@ -56,8 +56,8 @@ def describe_files(root: Path, progress: Progress | None = None) -> Files:
     Raises:
         DataError: If the folder cannot be read.
     """
-    found, others = scan(root)
-    names = [name for name, *_ in found]
+    found = scan(root)
+    names = [name for name, *_ in found.images]
     with strict_pillow():
         looks = each(lambda name: _look(root / name), names, f"looking at {root.name}", progress)
     by_hash: defaultdict[str, list[str]] = defaultdict(list)
@@ -72,8 +72,8 @@ def describe_files(root: Path, progress: Progress | None = None) -> Files:
     median = areas[len(areas) // 2] if areas else 0
     return Files(
         names,
-        dict(Counter(Path(name).suffix.lower() or "no suffix" for name in others)),
-        sum(size for _, size, _ in found),
+        dict(Counter(Path(name).suffix.lower() or "no suffix" for name in found.others)),
+        sum(size for _, size, _ in found.images),
         dict(Counter(kinds.values()).most_common()),
         sizes,
         {n: kind for n, kind in kinds.items() if _FORMATS[Path(n).suffix.lower()] != kind},

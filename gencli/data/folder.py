@@ -1,33 +1,32 @@
 """A folder of images as a data set.
 
-Splits and classes are told by names (`layout.py`), pixels follow the rule of `decode.py`. Hidden
-files are ignored; files with other suffixes than images have are left out and counted.
+Splits and classes are told by names (`folder_names.py`), captions by metadata or texts beside the
+images (`folder_captions.py`), pixels follow the rule of `decode.py`. Hidden files are ignored;
+files with other suffixes than images have are left out and counted.
 
 A folder is decoded once. The arrays are kept under a hash of the files' names and contents; a
 second, fast key of names, sizes and times of change says that a folder has not changed since it
-was last read.
+was last read. Both keys hold captions too.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from gencli.atomic import whole_file
 from gencli.data.cache import CURE, Stored, cached, digest
-from gencli.data.decode import BROKEN, FORMATS, SUFFIXES, decode, measure, strict_pillow, why_broken
+from gencli.data.decode import BROKEN, FORMATS, decode, measure, strict_pillow, why_broken
 from gencli.data.fetch import Progress
+from gencli.data.folder_captions import Written, read_captions, with_captions
+from gencli.data.folder_files import count_others, each, scan
 from gencli.data.folder_names import arrange
 from gencli.errors import DataError
 from gencli.home import cache_dir
@@ -37,10 +36,6 @@ _VERSION = 1  # of the scan and of the decoding; a change makes the arrays anew
 _DEFAULT_SIZE = 32
 _KEEP_UP_TO = 64  # images that are all squares of one size up to this keep it
 _SHOWN = 20  # names of bad files in a message
-_BUNCH = 32  # files per task of the pool
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 def load_folder(
@@ -61,21 +56,24 @@ def load_folder(
 
     Raises:
         DataError: If the folder is unreadable, has fewer than two images, has images that cannot be
-            read (unless `skip_bad`), or is too large for the memory.
+            read (unless `skip_bad`), has captions that cannot be read, or is too large for the
+            memory.
     """
-    files, others = scan(root)
-    left_out = _count_others(others)
+    found = scan(root)
+    files, left_out = found.images, count_others(found.others)
     if not files:
         raise DataError(
             f"There are no images in {root}" + (f" ({left_out})." if left_out else "."),
             f"gencli reads {', '.join(FORMATS)}, by their usual suffixes.",
         )
     folder = cache_dir() / "folders"
-    pointer = folder / f"{digest(_VERSION, image_size, files)}.json"
+    pointer = folder / f"{digest(_VERSION, image_size, files, *found.captions)}.json"
     names = [name for name, *_ in files]
     key, size = _recall(pointer)
     known = size > 0
+    written: Written | None = None
     if not known:
+        written = read_captions(root, names, found.captions, progress)
         with strict_pillow():
             hashes, sizes = zip(
                 *each(
@@ -87,12 +85,19 @@ def load_folder(
                 strict=True,
             )
         size = image_size or _choose_size(sizes)
-        key = digest(_VERSION, size, names, hashes)
-    stored = cached(folder, key, lambda: _decode_all(root, names, size, progress))
+        key = digest(_VERSION, size, names, hashes, *([written] if found.captions else []))
+
+    def build() -> Stored:
+        captions = written or read_captions(root, names, found.captions, progress)
+        return _decode_all(root, names, captions, size, progress)
+
+    stored = cached(folder, key, build)
     if not known and not stored.bad:  # a bad file may become readable without a change of time
         with whole_file(pointer, DataError, CURE) as file:
             file.write(json.dumps([key, size]).encode())
     notes = list(stored.notes)
+    if found.unused:
+        notes.append(f"texts beside images are not read where there are metadata: {found.unused}")
     if left_out:
         notes.append(left_out)
     if stored.bad:
@@ -109,51 +114,6 @@ def _recall(pointer: Path) -> tuple[str, int]:
         return str(key), int(size)
     except (OSError, ValueError, TypeError):
         return "", 0
-
-
-def scan(root: Path) -> tuple[list[tuple[str, int, int]], list[str]]:
-    """Images (name, size, time of change) sorted by name, and the other files' names."""
-    found: list[tuple[str, int, int]] = []
-    others: list[str] = []
-    seen: set[str] = set()
-
-    def walk(folder: str, prefix: str) -> None:
-        real = os.path.realpath(folder)
-        if real in seen:
-            return  # a link in a circle
-        seen.add(real)
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = prefix + entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    walk(entry.path, name + "/")
-                elif Path(entry.name).suffix.lower() not in SUFFIXES:
-                    others.append(name)
-                elif entry.is_file() or entry.is_symlink():
-                    try:
-                        stat = entry.stat()
-                        found.append((name, stat.st_size, stat.st_mtime_ns))
-                    except FileNotFoundError:
-                        found.append((name, 0, 0))  # a link to nowhere, reported as unreadable
-
-    try:
-        walk(str(root), "")
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or root} cannot be read: {error.strerror or error}.",
-            "Give yourself permission to read the folder and all within it.",
-        ) from None
-    return sorted(found), others
-
-
-def _count_others(others: Iterable[str]) -> str:
-    suffixes = Counter(Path(name).suffix.lower() or "no suffix" for name in others)
-    if not suffixes:
-        return ""
-    kinds = ", ".join(f"{suffix}: {n}" for suffix, n in suffixes.most_common(5))
-    return f"files without an image's suffix were left out: {suffixes.total()} ({kinds})"
 
 
 def _glance(path: Path, sized: bool) -> tuple[str, tuple[int, int] | None]:
@@ -178,24 +138,9 @@ def _choose_size(sizes: Iterable[tuple[int, int] | None]) -> int:
     return _DEFAULT_SIZE
 
 
-def each(
-    function: Callable[[S], T], items: Sequence[S], what: str, progress: Progress | None
-) -> list[T]:
-    """`function` of every item, by a pool of threads."""
-    bunches = [items[i : i + _BUNCH] for i in range(0, len(items), _BUNCH)]
-    results: list[T] = []
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    try:
-        for part in pool.map(lambda bunch: [function(item) for item in bunch], bunches):
-            results += part
-            if progress:
-                progress(what, len(results), len(items))
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
-    return results
-
-
-def _decode_all(root: Path, names: Sequence[str], size: int, progress: Progress | None) -> Stored:
+def _decode_all(
+    root: Path, names: Sequence[str], written: Written, size: int, progress: Progress | None
+) -> Stored:
     see_that_they_fit(
         len(names) * 3 * size * size, "The images", "Choose a smaller --image-size.", DataError
     )
@@ -223,7 +168,12 @@ def _decode_all(root: Path, names: Sequence[str], size: int, progress: Progress 
     layout = arrange([names[i] for i in good])
     channels = 1 if all(result == 1 for result in results if isinstance(result, int)) else 3
     images = {split: pixels[good[rows], :channels] for split, rows in layout.splits.items()}
-    return Stored(images, layout.labels, layout.classes, notes=layout.notes, bad=bad)
+    notes = layout.notes + written.notes
+    stored = Stored(images, layout.labels, layout.classes, notes=notes, bad=bad)
+    if not written.texts:
+        return stored
+    texts = {s: [written.texts[i] for i in good[rows]] for s, rows in layout.splits.items()}
+    return with_captions(stored, texts)
 
 
 def _bad_images(root: Path, bad: Sequence[str], n: int) -> DataError:

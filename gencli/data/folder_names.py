@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from gencli.data.cache import Labels
 from gencli.data.order import hold_out
 
-_SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
+SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
+"""Names of folders at the top that hold splits."""
+
 _MOST_TEST = 10_000
 
 
@@ -71,7 +73,7 @@ def arrange(names: Sequence[str]) -> Layout:
 def _split(names: Sequence[str]) -> tuple[dict[str, list[int]], dict[int, str]]:
     """Positions of each split's images, and each image's name inside its split."""
     tops = {name.partition("/")[0].lower() for name in names if "/" in name}
-    kinds = {_SPLITS.get(top) for top in tops}
+    kinds = {SPLITS.get(top) for top in tops}
     # A class may be called "train", but hardly beside nothing else, or beside one called "test".
     if "train" not in kinds or not (kinds == {"train"} or kinds & {"test", "val"}):
         return {"train": list(range(len(names)))}, dict(enumerate(names))
@@ -79,7 +81,7 @@ def _split(names: Sequence[str]) -> tuple[dict[str, list[int]], dict[int, str]]:
     inside: dict[int, str] = {}
     for i, name in enumerate(names):
         top, _, rest = name.partition("/")
-        split = _SPLITS.get(top.lower())
+        split = SPLITS.get(top.lower())
         if rest and split:
             splits.setdefault(split, []).append(i)
             inside[i] = rest

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gencli.data.captions import NOTHING
 from gencli.data.fetch import Progress
 from gencli.data.files import Files, describe_files
 from gencli.data.folder_names import arrange
@@ -106,6 +107,12 @@ def class_counts(found: Inspection) -> dict[str, int]:
     return {name: counts[k] for k, name in enumerate(found.data.info.classes)}
 
 
+def n_captioned(found: Inspection) -> int:
+    """Images of all splits that have a caption."""
+    texts = [split.text for split in (found.data.train, found.data.test)]
+    return sum(int((text != NOTHING).any(1).sum()) for text in texts if text is not None)
+
+
 def suggested(found: Inspection) -> list[str]:
     """Lines to type: models that suit these images, the likeliest first."""
     info, n = found.data.info, len(found.data.train)
@@ -145,7 +152,11 @@ def to_json(found: Inspection) -> dict[str, Any]:
         "binarization": data.info.binarization,
         "splits": {"train": len(data.train), "test": len(data.test)},
         "classes": class_counts(found),
-        "captions": {"words": len(data.info.vocabulary), "length": data.info.caption_length},
+        "captions": {
+            "images": n_captioned(found),
+            "words": len(data.info.vocabulary),
+            "length": data.info.caption_length,
+        },
         "mean": found.mean,
         "spread": found.spread,
         "bytes": found.bytes,

@@ -61,8 +61,8 @@ class ImageData:
         train: What is trained on.
         val: Held out of training for choices; perhaps empty.
         test: For the final reading alone, in the source's order.
-        fingerprint: A hash of all images and labels before holding out, and after resizing and
-            static binarisation.
+        fingerprint: A hash of all images, labels and a folder's captions before holding out, and
+            after resizing and static binarisation.
         notes: What the user should be told.
         bad: Files that could not be read and were left out, each with the reason.
     """
@@ -158,7 +158,7 @@ def _prepared(
             if static:
                 tensor = binarizing.static(tensor, _NUMBERS[split])
             images[split] = tensor.numpy()
-        return Stored(images, stored.labels)
+        return Stored(images, stored.labels, captions=stored.captions)
 
     key = digest(_VERSION, stored.fingerprint, image_size if resized else None, static)
     made = cached(folder, key, build)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,4 +140,32 @@ def test_data_without_sources_are_refused_with_a_cure(sketch: Gencli):
 def test_other_data_that_tell_nothing_are_refused(sketch: Gencli, image_folder: Path):
     done = sketch("evaluate", "four", "--data", str(image_folder), "-q", expect=2)
     assert "other text" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_captions_of_a_folder_are_learnt_and_prompted(
+    sketch: Gencli, image_folder: Path, tmp_path: Path
+):
+    folder = tmp_path / "captioned"
+    shutil.copytree(image_folder, folder)
+    for path in folder.glob("*/*.png"):
+        shape = "round" if path.parent.name == "class-0" else "straight"
+        path.with_suffix(".txt").write_text(f"a {shape} line")
+    shown = sketch("inspect", str(folder)).stdout
+    assert "77 images have one, up to 3 of 4 words" in " ".join(shown.split())
+    options = ("--data", str(folder), *TINY[2:], "--steps", "4", "--name", "own", "-q")
+    sketch("train", "sketch", *options)
+    found = set()
+    for word in ("round", "straight", "purple"):
+        out = tmp_path / f"{word}.png"
+        done = sketch("sample", "own", "--prompt", word, "--n", "4", "--out", str(out))
+        assert ("never met: purple" in done.stderr) == (word == "purple")
+        found.add(out.read_bytes())
+    assert len(found) == 3
+    next(folder.glob("*/*.txt")).write_text("a wavy line")
+    done = sketch("evaluate", "own", "--metrics", "nll_bound", "-q", expect=3)
+    assert "is not what own was trained on any more" in done.stderr
+    (folder / "metadata.jsonl").write_text("oops")
+    done = sketch("inspect", str(folder), "-q", expect=3)
+    assert f"Line 1 of {folder / 'metadata.jsonl'} is no JSON." in done.stderr
     assert len(done.stderr.splitlines()) == 2
