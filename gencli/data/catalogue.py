@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gencli.errors import UsageError
 from gencli.kinds import Binarization
@@ -26,6 +26,7 @@ class DatasetSpec:
         n_val: Images of its own validation split; 0 where it has none.
         classes: Names of the classes, in the order of the labels; empty where there are none.
         binarization: Of a set that is binary as it comes; None for grey values and colours.
+        sides: The smallest and largest side that it can be drawn at; None for sets of one size.
     """
 
     name: str
@@ -38,6 +39,15 @@ class DatasetSpec:
     n_val: int = 0
     classes: tuple[str, ...] = ()
     binarization: Binarization | None = None
+    sides: tuple[int, int] | None = None
+
+    def at(self, size: int | None) -> DatasetSpec:
+        """The set drawn with that many pixels a side, or as nearly so as it can be."""
+        if size is None or self.sides is None:
+            return self
+        smallest, largest = self.sides
+        side = min(max(size, smallest), largest)
+        return replace(self, shape=(self.shape[0], side, side))
 
 
 DATASETS: tuple[DatasetSpec, ...] = (
@@ -50,6 +60,17 @@ DATASETS: tuple[DatasetSpec, ...] = (
         "Drawn by gencli",
         "MIT",
         classes=_DIGITS,
+    ),
+    DatasetSpec(
+        "scenes",
+        "One to three digits in ink on coloured paper, drawn by gencli at any size; with captions",
+        (3, 32, 32),
+        30_000,
+        5_000,
+        "Drawn by gencli",
+        "MIT",
+        classes=_DIGITS,
+        sides=(28, 128),
     ),
     DatasetSpec(
         "mnist",

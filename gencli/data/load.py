@@ -82,7 +82,8 @@ def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
 
     A known name wins over a folder called the same. `val` images are held out for validation, the
     same ones in every run; unless it is given, the set's own validation split or 5,000, at most a
-    tenth of the training images. A set that is binary already stays as it is.
+    tenth of the training images. A set that is binary already stays as it is; one that can be drawn
+    at the size that is wanted is not resized.
 
     Args:
         options: What the user said.
@@ -100,7 +101,7 @@ def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
     if path is None:
         from gencli.data.sources import named
 
-        spec = catalogue.find(options.data)
+        spec = catalogue.find(options.data).at(size)
         name, folder = spec.name, cache_dir() / spec.name
         if spec.binarization is not None:
             if size not in (None, spec.shape[1]):

@@ -13,7 +13,9 @@ class DataOptions(Options):
     """Which data, and what is made of them."""
 
     data: str = option("glyphs", "A data set's name, or a folder of images.")
-    image_size: int | None = option(None, "Resize to this many pixels a side.", min=4, max=1024)
+    image_size: int | None = option(
+        None, "Resize to this many pixels a side (`scenes` is drawn at them).", min=4, max=1024
+    )
     binarize: Binarization | None = option(None, "How grey values become zeros and ones.")
     val: int | None = option(
         None,

@@ -20,6 +20,11 @@ from gencli.data.fetch import Progress, RemoteFile, fetch, md5_of
 from gencli.errors import DataError
 from gencli.home import cache_dir
 
+Told = Callable[[int], None]
+"""Told how many images are drawn."""
+_Split = Literal["test", "train"]
+_Drawn = tuple[Images, Labels, tuple[str, ...]]
+
 _VERSION = 1  # of the parsing below; a change makes the arrays anew
 _UNPARSABLE = (ValueError, KeyError, TypeError, AssertionError, EOFError, OSError, tarfile.TarError)
 
@@ -99,10 +104,12 @@ def named(spec: DatasetSpec, progress: Progress | None = None) -> Stored:
         DataError: If its files cannot be had or do not hold what they should.
     """
     folder = cache_dir() / spec.name
-    if spec.name == "glyphs":
+    if spec.name in _DRAWN:
         # Keyed by the program that draws them: new code, new images.
-        code = [Path(__file__).with_name(name).read_bytes() for name in ("glyphs.py", "strokes.py")]
-        return cached(folder, digest(_VERSION, code), lambda: _draw_glyphs(spec, progress))
+        draw, modules = _DRAWN[spec.name]
+        code = [Path(__file__).with_name(f"{module}.py").read_bytes() for module in modules]
+        key = digest(_VERSION, code, spec.shape)
+        return cached(folder, key, lambda: _draw(spec, draw, progress))
     files = FILES[spec.name]
     key = digest(_VERSION, spec.name, [file.checksum for file in files])
 
@@ -121,23 +128,52 @@ def named(spec: DatasetSpec, progress: Progress | None = None) -> Stored:
     return cached(folder, key, build)
 
 
-def _draw_glyphs(spec: DatasetSpec, progress: Progress | None) -> Stored:
-    from gencli.data.glyphs import glyphs_split
-
+def _draw(
+    spec: DatasetSpec,
+    draw: Callable[[DatasetSpec, _Split, Told], _Drawn],
+    progress: Progress | None,
+) -> Stored:
     images: dict[str, Images] = {}
     labels: dict[str, Labels] = {}
     written: dict[str, tuple[str, ...]] = {}
-    splits: tuple[Literal["test", "train"], ...] = ("test", "train")
-    for done, split in enumerate(splits):
-        if progress:
-            progress("drawing glyphs", done, 2)
-        glyphs = glyphs_split(split)
-        images[split], labels[split], written[split] = (
-            glyphs.images, glyphs.labels, glyphs.captions,
-        )  # fmt: skip
+    n = spec.n_train + spec.n_test
+    splits: tuple[_Split, ...] = ("test", "train")
+    for split in splits:
+        before = sum(map(len, written.values()))
+
+        def told(done: int, before: int = before) -> None:
+            if progress:
+                progress(f"drawing {spec.name}", before + done, n)
+
+        told(0)
+        images[split], labels[split], written[split] = draw(spec, split, told)
     words, length = captions.vocabulary(written["train"])
     tokens = {split: captions.tokens(text, words, length) for split, text in written.items()}
     return Stored(images, labels, spec.classes, tokens, words)
+
+
+def _draw_glyphs(spec: DatasetSpec, split: _Split, told: Told) -> _Drawn:
+    from gencli.data.glyphs import glyphs_split
+
+    glyphs = glyphs_split(split, told)
+    return glyphs.images, glyphs.labels, glyphs.captions
+
+
+def _draw_scenes(spec: DatasetSpec, split: _Split, told: Told) -> _Drawn:
+    from gencli.data.scenes import scenes_split
+
+    scenes = scenes_split(split, spec.shape[1], told)
+    return scenes.images, scenes.labels, scenes.captions
+
+
+_DRAWN = {
+    "glyphs": (_draw_glyphs, ("glyphs", "hand", "strokes")),
+    "scenes": (
+        _draw_scenes,
+        ("scenes", "scene_words", "scene_colours", "scene_papers", "hand", "strokes"),
+    ),
+}
+"""What draws a set, and the modules that decide its images."""
 
 
 def _parse_idx(spec: DatasetSpec, paths: list[Path]) -> Stored:

@@ -14,7 +14,7 @@ from gencli.errors import UsageError
 
 
 def test_every_data_set_has_a_source() -> None:
-    assert set(catalogue.names()) == {"glyphs", *FILES}
+    assert set(catalogue.names()) == {"glyphs", "scenes", *FILES}
     assert len(catalogue.names()) == len(set(catalogue.names()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import md5, sha256
 from pathlib import Path
@@ -124,7 +125,7 @@ def test_amat_checksum_is_of_the_pixels(tmp_path: Path) -> None:
 
 
 def test_glyphs_are_drawn_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(split: str) -> Glyphs:
+    def draw(split: str, told: Callable[[int], None]) -> Glyphs:
         n = {"train": 4, "test": 2}[split]
         images = np.full((n, 1, 28, 28), n, np.uint8)
         return Glyphs(images, np.arange(n), tuple(f"{split} {i}" for i in range(n)))
