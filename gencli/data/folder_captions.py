@@ -62,9 +62,11 @@ def read_captions(
         return Written()
     metadata = [entry for entry in files if not entry[0].lower().endswith(".txt")]
     if metadata:
+        if progress:
+            progress("reading captions", 0, 0)
         return _from_metadata(root, names, metadata)
     beside = [name for name, *_ in files]
-    contents = each(lambda name: _whole(root / name), beside, f"reading {root.name}", progress)
+    contents = each(lambda name: _whole(root / name), beside, "reading captions", progress)
     captions = dict(zip(map(stem, beside), contents, strict=True))
     return Written(tuple(captions.get(stem(name), "") for name in names))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gencli.cli.inspect import lines
 from gencli.data import folder as folders
 from gencli.data import folder_captions
 from gencli.data.captions import NOTHING, UNKNOWN
@@ -368,6 +369,8 @@ def test_inspect_counts_them(root: Path) -> None:
     assert document["captions"]["length"] == 4
     assert document["captions"]["words"] == len(found.data.info.vocabulary)
     assert document["files"]["other"] == {".txt": 1}
+    words = len(found.data.info.vocabulary)
+    assert f"captions     10 images have one, up to 4 of {words} words" in list(lines(found))
 
 
 def test_tokens_are_whole_numbers_of_the_vocabulary(root: Path) -> None:
