@@ -16,8 +16,8 @@ from gencli.data.scene_words import TEXTURES
 from gencli.data.strokes import Floats
 
 _STRENGTHS = np.array([0.0, 0.1, 0.055, 0.09])  # of each texture: sRGB up and down, at most
-_CELLS = 18  # a side, that may hold a speckle
-_SPECKLE = 0.36  # its standard deviation, cells
+_SPECKLES = 64
+_SPECKLE = (0.013, 0.024)  # its standard deviation, of the side
 
 
 def grounds(
@@ -39,10 +39,10 @@ def grounds(
     cycles = rng.uniform(2.5, 5.5, (n, 1, 1)).astype(np.float32)
     phase = rng.uniform(0, 1, (n, 1, 1)).astype(np.float32)
     strength = (rng.uniform(0.7, 1, n) * _STRENGTHS[texture]).astype(np.float32)
-    speckles = rng.random((n, _CELLS, _CELLS), dtype=np.float32)
+    speckles = rng.random((n, 2, 1, _SPECKLES), dtype=np.float32) - np.float32(0.5)
+    blur = rng.uniform(*_SPECKLE, (n, 1, 1, _SPECKLES)).astype(np.float32)
+    sign = rng.choice(np.array([-1, 1], np.float32), (n, 1, _SPECKLES))
     place = ((np.arange(size) + 0.5) / size - 0.5).astype(np.float32)
-    cell = (np.arange(_CELLS) + 0.5) / _CELLS - 0.5
-    near = np.exp(-(((place[:, None] - cell) * _CELLS / _SPECKLE) ** 2) / 2).astype(np.float32)
 
     def ground(rows: slice) -> Floats:
         kind = texture[rows]
@@ -58,9 +58,10 @@ def grounds(
         waves = np.sin(2 * np.pi * (at[1][which] * across + at[2][which]))
         pattern[which] = np.tanh(2.5 * waves)
         which = kind == TEXTURES.index("speckled")
-        dots = np.where(speckles[rows][which] > 0.9, 1.0, 0.0).astype(np.float32)
-        dots -= np.where(speckles[rows][which] < 0.1, 1.0, 0.0).astype(np.float32)
-        pattern[which] = np.clip(1.4 * (near @ dots @ near.T), -1, 1)
+        away = (place[:, None] - speckles[rows][which]) / blur[rows][which]
+        near = np.exp(-(away**2) / 2)  # (n, 2, size, speckles)
+        dots = (sign[rows][which] * near[:, 1]) @ np.swapaxes(near[:, 0], 1, 2)
+        pattern[which] = np.clip(1.6 * dots, -1, 1)
         shade: Floats = colour[rows][..., None, None] + (
             strength[rows][:, None, None, None] * pattern[:, None]
         )

@@ -44,7 +44,7 @@ _SIZES = np.array(  # of one, two and three digits, as fractions of the side; ne
         [(0.27, 0.31), (0.37, 0.41), (np.nan, np.nan)],
     ]
 )
-_WEIGHTS = np.array([(0.038, 0.047), (0.06, 0.072), (0.09, 0.108)])  # pen's radius, of the size
+_WEIGHTS = np.array([(0.038, 0.047), (0.06, 0.072), (0.086, 0.1)])  # pen's radius, of the size
 _SLANTS = np.array([(-0.5, -0.3), (-0.06, 0.12), (0.36, 0.56)])  # dx / dy to the right
 _BLUR = 0.0375  # s of the equation, of the size
 _LEAST_PEN = 0.5  # radius in pixels
