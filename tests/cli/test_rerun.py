@@ -14,13 +14,13 @@ from tests.conftest import Gencli
     ("model", "options"),
     [
         ("rbm", ("--hidden", "40", "--k", "2")),
-        ("dbn", ("--hidden", "40,50", "--k", "2")),
+        pytest.param("dbn", ("--hidden", "40,50", "--k", "2"), marks=pytest.mark.slow),
     ],
 )
 def test_chains_of_draws_are_the_same(
     gencli: Gencli, image_folder: Path, model: str, options: tuple[str, ...]
 ) -> None:
-    training = ("--data", str(image_folder), "--binarize", "dynamic", "--epochs", "12", "-q")
+    training = ("--data", str(image_folder), "--binarize", "dynamic", "--epochs", "4", "-q")
     runs = [
         Path(gencli("train", model, *options, *training, "--name", f"{model}-{i}").stdout.strip())
         for i in (1, 2)

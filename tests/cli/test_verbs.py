@@ -282,7 +282,7 @@ def test_export_weights(gencli: Gencli, trained: Path):
 
     path = Path(gencli("export", str(trained), "--format", "weights").stdout.strip())
     with safe_open(path, "pt") as file:
-        assert "to_pixels.weight" in list(file.keys())
+        assert "decoder.to_map.weight" in list(file.keys())
         assert json.loads(file.metadata()["gencli"])["config"]["latent_dim"] == 2
     assert not path.with_suffix(".json").exists()
 

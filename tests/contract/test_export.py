@@ -25,10 +25,18 @@ FORMATS = pytest.mark.parametrize(
 )
 
 
+ALIKE = {"wgan", "wgan-gp", "lsgan", "factor-analysis"}
+"""Models whose decoder is the same network as another's here: `dcgan`'s and `ppca`'s."""
+
+
 def _decoders() -> list[Any]:
     """Models with a latent space; a diffusion solver unrolled into one graph takes its time."""
     return [
-        pytest.param(spec, id=spec.name, marks=[pytest.mark.slow] * (spec.family == "diffusion"))
+        pytest.param(
+            spec,
+            id=spec.name,
+            marks=[pytest.mark.slow] * (spec.family == "diffusion" or spec.name in ALIKE),
+        )
         for spec in registry.MODELS
         if "latent" in spec.abilities
     ]

@@ -48,7 +48,7 @@ def test_bf16_is_left_to_models_that_allow_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(drawing, "has_fast_bf16", lambda device: True)
     model = VAE(VAEConfig(hidden=(8,)), DATA).eval()
     kinds = set[torch.dtype]()
-    model.to_pixels.register_forward_hook(lambda module, args, out: kinds.add(out.dtype))
+    model.decoder.to_map.register_forward_hook(lambda module, args, out: kinds.add(out.dtype))
     draw(model, 2)
     assert kinds == {torch.float32}
 

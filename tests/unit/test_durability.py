@@ -164,7 +164,7 @@ def only(prefix: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> 
         only("optimizer/", lambda t: None),
         only("optimizer/model/0.", lambda t: None),
         only("ema/", lambda t: None),
-        only("ema/encoder", lambda t: None),
+        only("ema/posteriors", lambda t: None),
         only("ema/", lambda t: t.half()),
         only("ema/", lambda t: torch.cat([t, t])),
         only("random/cpu", lambda t: None),
@@ -193,7 +193,7 @@ def test_a_tensor_of_the_trainer_that_does_not_fit(run: Run, change: Callable):
         only("", lambda t: t.bool()),
         only("", lambda t: t.double()),
         only("", lambda t: t.T if t.dim() == 2 and t.shape[0] != t.shape[1] else t),
-        only("encoder", lambda t: None),
+        only("posteriors", lambda t: None),
         lambda tensors: {**tensors, "another": torch.zeros(1)},
     ],
 )
