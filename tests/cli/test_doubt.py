@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Gencli
 
 
+@pytest.mark.slow
 def test_few_effective_chains_are_warned_of(gencli: Gencli, image_folder: Path) -> None:
     data = ("--data", str(image_folder), "--binarize", "static")
     gencli("train", "rbm", *data, "--hidden", "40", "--epochs", "10", "--name", "small", "-q")

@@ -136,6 +136,7 @@ def test_points_are_the_images_of_a_path(trained: Gencli, tmp_path: Path):
     trained("interpolate", "vae", "--points", "1", expect=2)
 
 
+@pytest.mark.slow
 def test_completions_are_one_sheet_of_n_each(trained: Gencli, tmp_path: Path):
     sizes = []
     for n in ("1", "4"):

@@ -143,6 +143,7 @@ def test_other_data_that_tell_nothing_are_refused(sketch: Gencli, image_folder: 
     assert len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_captions_of_a_folder_are_learnt_and_prompted(
     sketch: Gencli, image_folder: Path, tmp_path: Path
 ):

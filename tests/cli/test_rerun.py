@@ -14,9 +14,10 @@ from tests.conftest import Gencli
     ("model", "options"),
     [
         ("rbm", ("--hidden", "40", "--k", "2")),
-        pytest.param("dbn", ("--hidden", "40,50", "--k", "2"), marks=pytest.mark.slow),
+        ("dbn", ("--hidden", "40,50", "--k", "2")),
     ],
 )
+@pytest.mark.slow
 def test_chains_of_draws_are_the_same(
     gencli: Gencli, image_folder: Path, model: str, options: tuple[str, ...]
 ) -> None:

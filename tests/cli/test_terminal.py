@@ -135,6 +135,7 @@ def test_one_display_with_history(terminal: Terminal, image_folder: Path, column
     assert first < 2 or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
 
 
+@pytest.mark.slow
 def test_the_display_survives_resizing(terminal: Terminal, image_folder: Path):
     terminal.columns = 120
     terminal.run("train", "vae", "--data", str(image_folder), "--max-time", "9s", *TINY)
@@ -153,6 +154,7 @@ def test_the_display_survives_resizing(terminal: Terminal, image_folder: Path):
     assert not any("images/s" in line for line in screen)
 
 
+@pytest.mark.slow
 def test_without_colour_there_is_none(terminal: Terminal, image_folder: Path):
     terminal._environment["NO_COLOR"] = "1"
     terminal.run("train", "vae", "--data", str(image_folder), "--max-time", "6s", *TINY)

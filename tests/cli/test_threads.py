@@ -70,6 +70,7 @@ def test_who_says_how_many(
         torch.set_num_threads(restored)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_threads(gencli: Gencli, image_folder: Path):
     done = gencli(
         *("train", "vae", "--data", str(image_folder), *SMALL, "--threads", "2", "--name", "two")

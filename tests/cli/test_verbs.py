@@ -199,6 +199,7 @@ def test_a_damaged_checkpoint_is_exit_4_and_nothing_is_executed(
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_resume_continues_with_nothing_else_given(gencli: Gencli, image_folder: Path):
     common = ["train", "vae", "--data", str(image_folder), *SMALL, "--lr-schedule", "constant"]
     whole = Path(gencli(*common, "--epochs", "4", "-q").stdout.strip())

@@ -21,6 +21,7 @@ def docs() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_generated_pages_are_up_to_date(docs: ModuleType) -> None:
     assert docs.stale_pages() == [], "run python docs/generate.py"
 
