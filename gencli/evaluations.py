@@ -58,8 +58,9 @@ def of(run: Run) -> list[dict[str, Any]]:
         with suppress(RunError, AttributeError, KeyError, TypeError, ValueError):
             record = guarded.read_json(path, "Remove it.")
             guarded.check_fields(record, _FIELDS, path, "Remove it.")
-            values = [float(metric["value"]) for metric in record["metrics"].values()]
-            if record["format"] == FORMAT and values and 0 <= record["created"] < 1e11:
+            values = [metric["value"] for metric in record["metrics"].values()]
+            numbers = all(type(value) in (int, float) for value in values)
+            if record["format"] == FORMAT and values and numbers and 0 <= record["created"] < 1e11:
                 found.append((float(record["created"]), path.name, record))
     return [record for *_, record in sorted(found, key=lambda row: row[:2])]
 

@@ -17,6 +17,22 @@ RunArgument = Annotated[
         show_default=False,
     ),
 ]
+RUNS = typer.Argument(
+    metavar="RUN...",
+    help="Runs' directories or names, or models' names for their newest runs.",
+    autocompletion=shell_completion.runs,
+    show_default=False,
+)
+"""One run or more, for commands that look at them."""
+
+EXACT_RUNS = typer.Argument(
+    metavar="RUN...",
+    help="Runs' directories or names.",
+    autocompletion=shell_completion.run_names,
+    show_default=False,
+)
+"""The same, for commands that cannot be undone."""
+
 Out = Annotated[
     str | None, typer.Option("--out", "-o", help="Where to write; - is stdout.", metavar="PATH|-")
 ]

@@ -8,22 +8,14 @@ import typer
 
 from gencli import comparison, runs
 from gencli.cli import console, shell_completion
-from gencli.cli.arguments import Json, Quiet, be_quiet
+from gencli.cli.arguments import RUNS, Json, Quiet, be_quiet
 from gencli.cli.run_sheet import flag
 from gencli.comparison import Figure, Measure, Row, Table
 from gencli.errors import UsageError
 
 
 def compare(
-    references: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN...",
-            help="Runs' directories or names, or models' names for their newest runs.",
-            autocompletion=shell_completion.runs,
-            show_default=False,
-        ),
-    ] = None,
+    references: Annotated[list[str] | None, RUNS] = None,
     every: Annotated[bool, typer.Option("--all", help="All runs that were evaluated.")] = False,
     data: Annotated[
         str | None,

@@ -9,22 +9,14 @@ from typing import Annotated
 import typer
 
 from gencli import runs
-from gencli.cli import console, shell_completion
-from gencli.cli.arguments import Force, Out, Quiet, be_quiet
+from gencli.cli import console
+from gencli.cli.arguments import RUNS, Force, Out, Quiet, be_quiet
 from gencli.cli.outputs import announce, target
 from gencli.errors import UsageError
 
 
 def report(
-    references: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="Runs' directories or names, or models' names for their newest runs.",
-            autocompletion=shell_completion.runs,
-            show_default=False,
-        ),
-    ],
+    references: Annotated[list[str], RUNS],
     out: Out = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     force: Force = False,

@@ -10,7 +10,7 @@ import typer
 from gencli import housekeeping
 from gencli import runs as directories
 from gencli.cli import console, help_style, shell_completion
-from gencli.cli.arguments import Json, Quiet, RunArgument, be_quiet
+from gencli.cli.arguments import EXACT_RUNS, Json, Quiet, RunArgument, be_quiet
 from gencli.cli.info import info
 from gencli.cli.list import list_
 from gencli.errors import UsageError
@@ -22,15 +22,6 @@ ExactRun = Annotated[
     typer.Argument(
         metavar="RUN",
         help="A run's directory or name.",
-        autocompletion=shell_completion.run_names,
-        show_default=False,
-    ),
-]
-ExactRuns = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RUN...",
-        help="Runs' directories or names.",
         autocompletion=shell_completion.run_names,
         show_default=False,
     ),
@@ -76,7 +67,7 @@ def rename(
 
 
 @group.command()
-def rm(names: ExactRuns, yes: Yes = False, quiet: Quiet = False) -> None:
+def rm(names: Annotated[list[str], EXACT_RUNS], yes: Yes = False, quiet: Quiet = False) -> None:
     """Remove runs with all that is in them, after asking."""
     be_quiet(quiet)
     chosen = _chosen(names)
@@ -89,15 +80,7 @@ def rm(names: ExactRuns, yes: Yes = False, quiet: Quiet = False) -> None:
 
 @group.command()
 def prune(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN...",
-            help="Runs' directories or names.",
-            autocompletion=shell_completion.run_names,
-            show_default=False,
-        ),
-    ] = None,
+    names: Annotated[list[str] | None, EXACT_RUNS] = None,
     every: Annotated[bool, typer.Option("--all", help="All runs that are not training.")] = False,
     keep: Annotated[
         housekeeping.Keep, typer.Option(help="Which checkpoints stay; to resume takes the last.")

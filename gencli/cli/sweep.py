@@ -85,16 +85,37 @@ class Children:
     """The trainings that run, and whether no more are to begin."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.running: set[subprocess.Popen[str]] = set()
-        self.stopped: int | None = None
+        self.signal: int | None = None
+        self._over = False
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
 
-    def stop(self, number: int) -> None:
-        """Pass a signal on to all of them; they end with a checkpoint."""
-        self.stopped = number
-        with self.lock:
-            for child in self.running:
+    def finish(self, command: list[str]) -> tuple[int, str] | None:
+        """Exit code and stderr of a training, from its begin to its end; None once all is over."""
+        with self._lock:
+            if self._over:
+                return None
+            child = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                errors="replace", env=os.environ, start_new_session=True,
+            )  # fmt: skip
+            self._running.add(child)
+        told = child.communicate()[1]
+        with self._lock:
+            self._running.discard(child)
+        return child.returncode, told
+
+    def stop(self) -> None:
+        """End all of them, each with a checkpoint, and let no other begin."""
+        self._over = True  # also seen by one who has the lock and is about to let go of it
+        with self._lock:
+            for child in self._running:
                 child.send_signal(signal.SIGTERM)
+
+    def interrupt(self, number: int) -> None:
+        """The same, because of a signal."""
+        self.signal = number
+        self.stop()
 
 
 @contextmanager
@@ -102,7 +123,7 @@ def _children() -> Iterator[Children]:
     """Where a stop reaches the trainings, and is told when they have ended."""
     children = Children()
     before = {
-        number: signal.signal(number, lambda n, _: children.stop(n))
+        number: signal.signal(number, lambda n, _: children.interrupt(n))
         for number in (signal.SIGINT, signal.SIGTERM)
         if signal.getsignal(number) is not signal.SIG_IGN
     }
@@ -111,17 +132,15 @@ def _children() -> Iterator[Children]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if children.stopped is not None:
+    if children.signal is not None:
         raise InterruptedRun(
             "The sweep was stopped.", "The same command again continues it.",
-            128 + children.stopped,
+            128 + children.signal,
         )  # fmt: skip
 
 
 def _train(model: str, point: Point, others: list[str], children: Children) -> None:
     """Begin or continue one run; what is wrong with the options ends the whole sweep."""
-    if children.stopped is not None:
-        return
     began = time.monotonic()
     run = sweeps.run_of(point)
     command = [sys.executable, "-m", "gencli", "train", model, "-q"]
@@ -129,20 +148,15 @@ def _train(model: str, point: Point, others: list[str], children: Children) -> N
         command += ["--resume", point.run]
     else:
         command += ["--name", point.run, *point.arguments(), *others]
-    with children.lock:
-        child = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            errors="replace", env=os.environ, start_new_session=True,
-        )  # fmt: skip
-        children.running.add(child)
-    told = child.communicate()[1]
-    with children.lock:
-        children.running.discard(child)
-    if child.returncode == _USAGE:
-        children.stopped = children.stopped or 0
+    ended = children.finish(command)
+    if ended is None:
+        return
+    code, told = ended
+    if code == _USAGE:
+        children.stop()
         problem, _, cure = told.partition("\n")
         raise UsageError(problem.removeprefix("error: "), cure.strip().removeprefix("try: "))
-    console.message(_line(point, child.returncode, told, time.monotonic() - began))
+    console.message(_line(point, code, told, time.monotonic() - began))
 
 
 def _line(point: Point, code: int, told: str, seconds: float) -> str:

@@ -176,8 +176,9 @@ def resume(
             )
         torch.manual_seed(mix_seed(settings.seed, 0))
         network = build_model(run.model, run.record["config"], run.record["data"]["info"])
-        if not begun and (other := run.record.get("init_from")) is not None:
-            take_over(network, str(other["run"]))
+        other = run.record.get("init_from")
+        if not begun and isinstance(other, dict):
+            take_over(network, str(other.get("run")))
         run.update(
             settings=dataclasses.asdict(settings),
             origins=_changed(run.record.get("origins"), origins, changes),

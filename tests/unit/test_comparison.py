@@ -161,3 +161,10 @@ def test_curves_survive_damage_and_stay_small(three: list[Run]):
     path.unlink()
     assert curves.curves(three[0]) == {}
     assert curves.main_loss({}) is None
+
+
+@pytest.mark.parametrize("value", ["90.0", None, True, [1]])
+def test_a_figure_that_is_no_number_is_left_out(three: list[Run], value: Any):
+    measured(three[0], nll={"value": 90.0})
+    measured(three[0], nll={"value": value})
+    assert [e["metrics"]["nll"]["value"] for e in evaluations.of(three[0])] == [90.0]

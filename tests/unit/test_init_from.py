@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,16 @@ def test_refusals(home: Path, image_folder: Path, capsys: pytest.CaptureFixture[
     assert "None of the weights of first fits" in capsys.readouterr().err
     assert command(["train", "vae", "--init-from", "nothing", "--data", data]) == 4
     assert command(["train", "vae", "--init-from", "first", "--resume", "first"]) == 2
+
+
+def test_a_run_without_a_checkpoint_begins_again_with_the_same_weights(
+    home: Path, image_folder: Path
+):
+    data = str(image_folder)
+    first = gencli.train("vae", name="first", data=data, steps=3, **VAE)
+    second = gencli.train(
+        "vae", name="second", init_from="first", data=data, steps=1, lr=0.0, seed=7, **VAE
+    )
+    shutil.rmtree(second.run.path / "checkpoints")
+    assert command(["train", "vae", "--resume", "second", "-q"]) == 0
+    assert same(weights(first), weights(gencli.load("second")))
