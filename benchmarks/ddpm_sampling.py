@@ -14,7 +14,7 @@ import torch
 from common import alternate, matmul_rate, report
 from torch.utils.flop_counter import FlopCounterMode
 
-from gencli import loaded
+from gencli import loading
 from gencli.data.load import load
 from gencli.data.spec import DataInfo
 from gencli.evaluation.evaluate import evaluate
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=0, metavar="N", help="samples for fd_judge")
     args = parser.parse_args()
 
-    run = loaded.load(args.run) if args.run else None
+    run = loading.load(args.run) if args.run else None
     model: Any = run.model if run else DDPM(DDPMConfig(), DataInfo(1, 28, 28)).eval()
     few = {"sampler": args.sampler, "steps": args.steps}
     every = {"sampler": "ddpm", "steps": model.config.timesteps}

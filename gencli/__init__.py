@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gencli.api import compare, evaluate, list_runs, report, train
     from gencli.data.conditions import Condition
-    from gencli.loaded import LoadedModel, load
+    from gencli.loaded import LoadedModel
+    from gencli.loading import load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,7 +32,8 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("compare", "evaluate", "list_runs", "report", "train"), "gencli.api"),
-    **dict.fromkeys(("LoadedModel", "load"), "gencli.loaded"),
+    "LoadedModel": "gencli.loaded",
+    "load": "gencli.loading",
     "Condition": "gencli.data.conditions",
 }
 

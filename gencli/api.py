@@ -36,7 +36,7 @@ def train(
         UsageError: If there is no such model or option, or a value does not fit.
         GencliError: As the command fails.
     """
-    from gencli.loaded import load
+    from gencli.loading import load
     from gencli.training import session
     from gencli.training.reporter import Silent
 
@@ -66,7 +66,7 @@ def evaluate(run: str, *, checkpoint: str = "last", **options: Any) -> dict[str,
     Raises:
         GencliError: As the command fails.
     """
-    from gencli.loaded import load
+    from gencli.loading import load
 
     return load(run, checkpoint=checkpoint).evaluate(**options)
 

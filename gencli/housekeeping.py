@@ -13,7 +13,8 @@ from typing import Literal
 from gencli import overview
 from gencli.atomic import CURE, discard, writing
 from gencli.errors import RunError, UsageError
-from gencli.runs import Run, check_name
+from gencli.new_run import check_name
+from gencli.runs import Run
 
 Keep = Literal["best", "last", "both"]
 

@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from gencli import registry, runs
+from gencli import registry
 from gencli.data.conditions import Condition, checked, in_turn
 from gencli.data.spec import DataInfo
-from gencli.device import choose_device
-from gencli.errors import DataError, RunError, UsageError
+from gencli.errors import DataError, UsageError
 from gencli.memory import see_that_they_fit
 from gencli.models.abilities import Abilities, HasEncoder, HasLatent, HasLogProb, abilities_of
-from gencli.models.build import build_model
 from gencli.models.drawing import OnStep, draw
 from gencli.models.interface import GenerativeModel
 from gencli.models.latent.paths import path
 from gencli.random import ImageGenerator
 from gencli.runs import Run
-from gencli.training.checkpoint import load_model
 
 if TYPE_CHECKING:
     from gencli.evaluation.results import Metric
@@ -261,41 +258,3 @@ class LoadedModel:
 def having(ability: str) -> str:
     """The names of the models with an ability, for messages."""
     return ", ".join(s.name for s in registry.models().values() if ability in s.abilities)
-
-
-def load(
-    reference: str, *, checkpoint: str = "last", ema: bool = True, device: str = "auto"
-) -> LoadedModel:
-    """The model of a run, ready to sample, encode and decode.
-
-    Args:
-        reference: A run's directory or name, or a model's name for its newest run.
-        checkpoint: `last`, `best` (on validation), or a step's number.
-        ema: Prefer averaged weights, where there are any.
-        device: auto, cpu, cuda, cuda:N or mps.
-
-    Raises:
-        RunError: If there is no such run or checkpoint, or its files are damaged.
-        UsageError: If the device is not there.
-    """
-    run = runs.find(reference)
-    chosen = choose_device(device)
-    attempts = 0
-    while True:
-        there = run.checkpoints()
-        try:
-            saved = run.checkpoint(checkpoint)
-            model = build_model(run.model, run.record["config"], run.record["data"]["info"])
-            weights = load_model(model, saved, ema=ema)
-            break
-        except RunError:
-            attempts += 1
-            pruned = not set(there) <= set(run.checkpoints())
-            if not pruned or attempts == _ATTEMPTS:
-                raise
-    model.to(chosen).eval()
-    return LoadedModel(model, run, weights, saved.step)
-
-
-_ATTEMPTS = 5
-"""Times that a checkpoint is looked for while a training prunes those that it has."""

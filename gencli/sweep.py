@@ -21,7 +21,8 @@ from gencli.config import fields_of, parse_value
 from gencli.data.options import DataOptions
 from gencli.errors import GencliError, UsageError
 from gencli.home import data_dir, runs_dir
-from gencli.runs import Run, check_name
+from gencli.new_run import check_name
+from gencli.runs import Run
 from gencli.training.settings import Settings
 
 _MOST = 10_000

@@ -87,12 +87,12 @@ def _model(spec: registry.ModelSpec) -> dict[str, Any]:
 
 
 def _filters(reference: str, out: str, force: bool) -> None:
-    from gencli import loaded
+    from gencli import loaded, loading
     from gencli.models.abilities import HasFilters
     from gencli.viz.filters import filter_sheet
     from gencli.viz.grid import write_png
 
-    model = loaded.load(reference, device="cpu")
+    model = loading.load(reference, device="cpu")
     if not isinstance(model.model, HasFilters):
         raise UsageError(
             f"{model.run.model} has no filters to show.", f"These do: {loaded.having('filters')}."

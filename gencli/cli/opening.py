@@ -28,9 +28,9 @@ def open_run(run: str, *, checkpoint: str, raw: bool, device: str) -> LoadedMode
         UsageError: If the device is not there.
     """
     console.begin("loading PyTorch")
-    from gencli import loaded
+    from gencli import loading
 
-    model = loaded.load(run, checkpoint=checkpoint, ema=not raw, device=device)
+    model = loading.load(run, checkpoint=checkpoint, ema=not raw, device=device)
     console.message(which(model))
     return model
 

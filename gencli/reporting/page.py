@@ -17,7 +17,8 @@ from gencli.data.load import load as load_images
 from gencli.errors import GencliError
 from gencli.evaluation.results import DESCRIPTIONS
 from gencli.evaluations import with_judge
-from gencli.loaded import LoadedModel, load
+from gencli.loaded import LoadedModel
+from gencli.loading import load
 from gencli.reporting.chart import line_chart
 from gencli.reporting.pictures import Picture, pictures, previews
 from gencli.runs import Run

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 import gencli
-from gencli import registry, runs, threads
+from gencli import new_run, registry, runs, threads
 from gencli.data import catalogue
 from gencli.data.load import ImageData, load
 from gencli.data.options import DataOptions
@@ -106,7 +106,7 @@ def start(
     }
     if taken is not None:
         record["init_from"] = taken.to_json()
-    run = runs.create(spec.name, data.name, record, name)
+    run = new_run.create(spec.name, data.name, record, name)
     return _fit(
         run, network, data, settings,
         device=device, precision=precision, reporter=reporter, resume=False,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gencli import housekeeping, loaded
+from gencli import housekeeping, loading
 from gencli.atomic import discard
 from gencli.cli.app import run as command
 from gencli.errors import RunError, UsageError
@@ -124,7 +124,7 @@ def test_list_and_show_are_those_of_list_and_info(a: Run, capsys: pytest.Capture
 def test_a_checkpoint_that_is_pruned_meanwhile_is_no_reason_to_fail(
     a: Run, monkeypatch: pytest.MonkeyPatch
 ):
-    real = loaded.load_model
+    real = loading.load_model
     pruned = []
 
     def while_pruning(model, saved, *, ema):
@@ -133,16 +133,16 @@ def test_a_checkpoint_that_is_pruned_meanwhile_is_no_reason_to_fail(
             discard(saved.path)
         return real(model, saved, ema=ema)
 
-    monkeypatch.setattr(loaded, "load_model", while_pruning)
+    monkeypatch.setattr(loading, "load_model", while_pruning)
     steps = [checkpoint.step for checkpoint in a.checkpoints()]
-    assert loaded.load(str(a.path)).step == steps[-3]
+    assert loading.load(str(a.path)).step == steps[-3]
     assert pruned == steps[:-3:-1]
 
     def damaged(model, saved, *, ema):
         pruned.append(saved.step)
         raise RunError("It is damaged.", "Use another.")
 
-    monkeypatch.setattr(loaded, "load_model", damaged)
+    monkeypatch.setattr(loading, "load_model", damaged)
     with pytest.raises(RunError, match="damaged"):
-        loaded.load(str(a.path))
+        loading.load(str(a.path))
     assert len(pruned) == 3

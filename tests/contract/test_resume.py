@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from gencli import runs
+from gencli import new_run, runs
 from gencli.data.load import ImageData
 from gencli.errors import InterruptedRun
 from gencli.registry import ModelSpec
@@ -55,7 +55,7 @@ def train(
     settings = resolve(values, training)
     resume = run is not None
     if run is None:
-        run = runs.create(spec.name, "glyphs", record(spec, data, precision))
+        run = new_run.create(spec.name, "glyphs", record(spec, data, precision))
     trainer = Trainer(
         build(spec, data), data, settings, run, device=torch.device("cpu"), precision=precision,
         reporter=Silent(), stop=StopAfter(stop_after),

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from gencli import guarded, registry, runs
+from gencli import guarded, new_run, registry, runs
 from gencli.atomic import write_json
 from gencli.checkpoint import sealed
-from gencli.loaded import build_model
+from gencli.models.build import build_model
 from gencli.random import mix_seed
 from gencli.runs import Run
 from gencli.training.reporter import Silent
@@ -43,7 +43,7 @@ def trainer_of(run: Run | None = None, **given: Any) -> Trainer:
             "created": runs.now(),
             "status": "done",
         }
-        run = runs.create("vae", "glyphs", record)
+        run = new_run.create("vae", "glyphs", record)
     return Trainer(
         model, data, settings, run,
         device=torch.device("cpu"), precision="fp32", reporter=Silent(), stop=StopRequest(),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gencli import loaded, runs
+from gencli import loading, new_run, runs
 from gencli.atomic import replacing, sweep, whole_file, whole_folder, write_json
 from gencli.errors import DivergedError, GencliError, RunError, UsageError
 from gencli.runs import Run
@@ -47,8 +47,8 @@ def resume(run: Run) -> None:
 
 
 def test_a_whole_run_loads_and_resumes(run: Run):
-    assert loaded.load(str(run.path)).weights == "ema"
-    assert loaded.load(str(run.path), ema=False).step == 5
+    assert loading.load(str(run.path)).weights == "ema"
+    assert loading.load(str(run.path), ema=False).step == 5
     resume(run)
     assert run.checkpoint().step == 7
 
@@ -65,16 +65,16 @@ def test_a_flipped_bit_or_a_cut_is_noticed(run: Run, name: str):
         damaged = bytearray(whole)
         damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
-        for use in (lambda: loaded.load(str(run.path)), lambda: resume(run)):
+        for use in (lambda: loading.load(str(run.path)), lambda: resume(run)):
             with pytest.raises(RunError):
                 use()
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(RunError):
-            loaded.load(str(run.path))
+            loading.load(str(run.path))
     path.unlink()
     with pytest.raises(RunError):
-        loaded.load(str(run.path))
+        loading.load(str(run.path))
 
 
 @pytest.mark.filterwarnings("ignore::gencli.errors.GencliWarning")
@@ -88,7 +88,7 @@ def test_a_damaged_record_is_a_run_error_or_harmless(run: Run):
         damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         try:
-            loaded.load(str(run.path))
+            loading.load(str(run.path))
         except RunError:
             refused += 1
         runs.all_runs()
@@ -96,7 +96,7 @@ def test_a_damaged_record_is_a_run_error_or_harmless(run: Run):
     for length in (0, 1, len(whole) // 2, len(whole) - 3):
         path.write_bytes(whole[:length])
         with pytest.raises(RunError):
-            loaded.load(str(run.path))
+            loading.load(str(run.path))
 
 
 @pytest.mark.parametrize(
@@ -112,11 +112,11 @@ def test_a_field_of_another_type_is_named(run: Run, field: str, value: object):
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, field: value}))
     with pytest.raises(RunError, match=field):
-        loaded.load(str(run.path))
+        loading.load(str(run.path))
     del record[field]
     path.write_text(json.dumps(record))
     with pytest.raises(RunError, match=field):
-        loaded.load(str(run.path))
+        loading.load(str(run.path))
 
 
 @pytest.mark.filterwarnings("ignore::gencli.errors.GencliWarning")
@@ -124,7 +124,7 @@ def test_a_field_of_another_type_is_named(run: Run, field: str, value: object):
 def test_a_record_that_is_no_record(run: Run, text: str):
     (run.path / "run.json").write_text(text, encoding="latin-1")
     with pytest.raises(RunError):
-        loaded.load(str(run.path))
+        loading.load(str(run.path))
     assert runs.all_runs() == []
 
 
@@ -133,10 +133,10 @@ def test_other_formats_are_refused(run: Run):
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "format": 1}))
     with pytest.raises(RunError, match="older gencli"):
-        loaded.load(str(run.path))
+        loading.load(str(run.path))
     path.write_text(json.dumps({**record, "format": 3}))
     with pytest.raises(RunError, match="format 3") as caught:
-        loaded.load(str(run.path))
+        loading.load(str(run.path))
     assert "Upgrade" in caught.value.cure
 
 
@@ -199,7 +199,7 @@ def test_a_tensor_of_the_trainer_that_does_not_fit(run: Run, change: Callable):
 )
 def test_weights_that_do_not_fit(run: Run, change: Callable):
     rewrite(run, model=change)
-    for use in (lambda: loaded.load(str(run.path), ema=False), lambda: resume(run)):
+    for use in (lambda: loading.load(str(run.path), ema=False), lambda: resume(run)):
         with pytest.raises(RunError):
             use()
 
@@ -207,7 +207,7 @@ def test_weights_that_do_not_fit(run: Run, change: Callable):
 def test_a_lost_average_is_no_fallback(run: Run):
     rewrite(run, trainer=only("ema/", lambda t: None))
     with pytest.raises(RunError, match="ema"):
-        loaded.load(str(run.path))
+        loading.load(str(run.path))
 
 
 # -- links, pipes ------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_links_in_a_run_are_not_followed(run: Run, tmp_path: Path, name: str):
     before = outside.read_bytes() if outside.is_file() else sorted(outside.iterdir())
     (run.path / name).symlink_to(outside)
     with pytest.raises(RunError, match="link"):
-        resume(run.locked()) if name != "run.json" else loaded.load(str(run.path))
+        resume(run.locked()) if name != "run.json" else loading.load(str(run.path))
     assert before == (outside.read_bytes() if outside.is_file() else sorted(outside.iterdir()))
 
 
@@ -233,7 +233,7 @@ def test_links_in_a_checkpoint_are_not_followed(run: Run, tmp_path: Path, name: 
     path.rename(tmp_path / name)
     path.symlink_to(tmp_path / name)
     with pytest.raises(RunError):
-        loaded.load(str(run.path))
+        loading.load(str(run.path))
 
 
 @pytest.mark.parametrize("name", ["outputs", "samples", "evaluations"])
@@ -256,7 +256,7 @@ def test_pipes_do_not_hang(run: Run):
         path.unlink()
         os.mkfifo(path)
         with pytest.raises(RunError):
-            resume(run) if path.name == "metrics.jsonl" else loaded.load(str(run.path))
+            resume(run) if path.name == "metrics.jsonl" else loading.load(str(run.path))
         path.unlink()
         path.write_bytes(kept)
 
@@ -461,7 +461,7 @@ def test_looking_does_not_keep_a_training_out(run: Run):
 def test_a_name_without_a_checkpoint_can_be_taken_over(home: Path):
     def new() -> Run:
         record = trainer_of().run.record
-        return runs.create("vae", "glyphs", {k: record[k] for k in record}, "mine")
+        return new_run.create("vae", "glyphs", {k: record[k] for k in record}, "mine")
 
     first = new()
     (first.path / "metrics.jsonl").write_text("{}")

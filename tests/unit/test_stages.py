@@ -87,10 +87,10 @@ def steps_of(model: Slope, stage: Stage, total: int | None = None, **given: Any)
 
 
 def trainer_of(model: GenerativeModel, **given: Any) -> Trainer:
-    from gencli import runs
+    from gencli import new_run, runs
 
     record = {"model": "slope", "config": {}, "data": {"name": "flat", "fingerprint": "f"}}
-    run = runs.create("slope", "flat", record | {"created": runs.now(), "status": "done"})
+    run = new_run.create("slope", "flat", record | {"created": runs.now(), "status": "done"})
     settings = Settings(**({"batch_size": 8, "lr": 0.5, "sample_every": 0} | given))
     data = ImageData("flat", INFO, images(), images(), images(), fingerprint="f")
     return Trainer(
