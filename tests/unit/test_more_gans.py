@@ -51,12 +51,13 @@ def test_gradient_penalty_of_a_linear_critic(slope: float):
     """f(x) = slope <e, x> with |e| = 1 has a gradient of norm `slope` everywhere."""
     model = wgan_gp.WGANGP(WGANGPConfig(**SMALL, penalty=10), DATA)
     e = torch.randn(64)
-    model.D = nn.Sequential(nn.Flatten(), nn.Linear(64, 1, bias=False))
-    model.D[1].weight.data.copy_(slope * e / e.norm())
+    critic = nn.Linear(64, 1, bias=False)
+    critic.weight.data.copy_(slope * e / e.norm())
+    model.D.forward = lambda x, labels: critic(x.flatten(1)).squeeze(1)
     penalty = model.gradient_penalty(Batch(images()), images().flip(0))
     torch.testing.assert_close(penalty, torch.tensor(10 * (slope - 1) ** 2))
     penalty.backward()  # of d/dw 10 (|w| - 1)^2
-    gradient = model.D[1].weight.grad[0]
+    gradient = critic.weight.grad[0]
     torch.testing.assert_close(gradient, 20 * (slope - 1) * e / e.norm())
 
 
@@ -110,26 +111,3 @@ def test_cgan_draws_what_it_is_asked_for():
     assert model.sample_latent(4, generator=ImageGenerator(0, range(4))).shape == (4, 3)
     torch.testing.assert_close(drawn, model.decode(z, asked))
     assert not drawn.equal(model.decode(z))
-
-
-def test_cgan_learns_what_the_classes_mean():
-    """Class k is a grey of (k + 1) / 4."""
-    torch.manual_seed(0)
-    config = CGANConfig(network="mlp", latent_dim=2, width=16, d_width=16)
-    model = cgan.CGAN(config, DATA).train()
-    updates = model.updates()
-    optimizers = [torch.optim.Adam(u.parameters, 2e-3, betas=(0.5, 0.999)) for u in updates]
-    for _ in range(200):
-        labels = torch.randint(3, (64,))
-        images = ((labels + 1) / 4).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
-        batch, step = Batch(images, Condition(labels)), Step()
-        for update, optimizer in zip(updates, optimizers, strict=True):
-            optimizer.zero_grad()
-            update.loss(batch, step).total.backward(inputs=update.parameters)
-            optimizer.step()
-    model.eval()
-    with torch.no_grad():
-        asked = Condition(torch.arange(3).repeat(50))
-        drawn = model.sample(150, generator=ImageGenerator(0, range(150)), condition=asked)
-    greys = drawn.mean((1, 2, 3)).view(50, 3).mean(0)
-    torch.testing.assert_close(greys, torch.tensor([0.25, 0.5, 0.75]), atol=0.1, rtol=0)

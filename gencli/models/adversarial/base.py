@@ -29,7 +29,8 @@ DENSE = 512
 class AdversarialModel(LatentModel):
     """A generator G and a discriminator (or critic) D.
 
-    A model adds its `updates`, which train one against the other.
+    A model adds its `updates`, which train one against the other. Where it is told classes both
+    networks embed them, as in `cgan`.
     """
 
     channels_last = True
@@ -82,15 +83,19 @@ class AdversarialModel(LatentModel):
         return self.game(loss, non_saturating, r1, output=torch.sigmoid, **told)
 
 
+def told_classes(config: AdversarialConfig, data: DataInfo) -> int:
+    """Classes that both networks are told; 0 for none."""
+    return data.n_classes if "labels" in config.conditions() else 0
+
+
 def chosen_networks(
-    config: NetworksConfig, data: DataInfo, *, n_classes: int = 0, batch_norm: bool = False
+    config: NetworksConfig, data: DataInfo, *, batch_norm: bool = False
 ) -> tuple[Generator, Discriminator]:
     """The networks of a model that leaves the user the choice.
 
     Args:
         config: Says what the networks are.
         data: What the images are.
-        n_classes: Classes that both networks are told; 0 for none.
         batch_norm: Batch normalisation in a convolutional discriminator.
 
     Raises:
@@ -103,6 +108,7 @@ def chosen_networks(
                 f"{flag} is for convolutional networks.", f"Leave {flag} out, or --network mlp."
             )
     hidden = DENSE if config.hidden is None else config.hidden
+    n_classes = told_classes(config, data)
     return (
         Generator(
             config.network, config.latent_dim, config.width, data,

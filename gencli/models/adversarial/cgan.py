@@ -24,9 +24,7 @@ class CGAN(AdversarialModel):
     config: CGANConfig
 
     def __init__(self, config: CGANConfig, data: DataInfo) -> None:
-        networks = chosen_networks(
-            config, data, n_classes=data.n_classes, batch_norm=config.batch_norm
-        )
+        networks = chosen_networks(config, data, batch_norm=config.batch_norm)
         super().__init__(config, data, networks)
 
     def updates(self) -> tuple[Update, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import Config, Options, Training, option
+from gencli.config import ClassConditional, Config, Options, Training, option
 from gencli.kinds import ConditionKind
 from gencli.models.latent.configs import LatentSampling
 
@@ -27,7 +27,7 @@ class AdversarialConfig(Config):
 
 
 @dataclass(frozen=True)
-class GANConfig(AdversarialConfig):
+class GANConfig(AdversarialConfig, ClassConditional):
     """Options of `gan`."""
 
     training: ClassVar[Training] = Training(
@@ -47,7 +47,7 @@ class GANConfig(AdversarialConfig):
 
 
 @dataclass(frozen=True)
-class DCGANConfig(AdversarialConfig):
+class DCGANConfig(AdversarialConfig, ClassConditional):
     """Options of `dcgan`."""
 
     training: ClassVar[Training] = Training(
@@ -90,7 +90,7 @@ class NetworksConfig(AdversarialConfig):
 
 
 @dataclass(frozen=True)
-class WGANConfig(NetworksConfig):
+class WGANConfig(NetworksConfig, ClassConditional):
     """Options of `wgan`."""
 
     training: ClassVar[Training] = Training(
@@ -104,7 +104,7 @@ class WGANConfig(NetworksConfig):
 
 
 @dataclass(frozen=True)
-class WGANGPConfig(NetworksConfig):
+class WGANGPConfig(NetworksConfig, ClassConditional):
     """Options of `wgan-gp`."""
 
     d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
@@ -112,7 +112,7 @@ class WGANGPConfig(NetworksConfig):
 
 
 @dataclass(frozen=True)
-class LSGANConfig(NetworksConfig):
+class LSGANConfig(NetworksConfig, ClassConditional):
     """Options of `lsgan`."""
 
     batch_norm: bool = option(False, "conv: batch normalisation in D.")

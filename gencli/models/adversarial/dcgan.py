@@ -20,7 +20,7 @@ from __future__ import annotations
 from functools import partial
 
 from gencli.data.spec import DataInfo
-from gencli.models.adversarial.base import AdversarialModel
+from gencli.models.adversarial.base import AdversarialModel, told_classes
 from gencli.models.adversarial.configs import DCGANConfig
 from gencli.models.adversarial.game import shifted
 from gencli.models.adversarial.networks import Discriminator, Generator
@@ -33,15 +33,17 @@ class DCGAN(AdversarialModel):
     config: DCGANConfig
 
     def __init__(self, config: DCGANConfig, data: DataInfo) -> None:
+        n_classes = told_classes(config, data)
         networks = (
             Generator(
                 "conv", config.latent_dim, config.width, data,
                 kernel=config.kernel, hidden=config.hidden, n_hidden=config.n_hidden,
+                n_classes=n_classes,
             ),
             Discriminator(
                 "conv", config.d_width, data,
                 kernel=config.kernel, hidden=config.hidden, spectral=config.spectral_norm,
-                dropout=config.dropout, batch_norm=config.batch_norm,
+                dropout=config.dropout, batch_norm=config.batch_norm, n_classes=n_classes,
             ),
         )  # fmt: skip
         super().__init__(config, data, networks)

@@ -13,7 +13,7 @@ at real images (R1, arXiv:1801.04406), and images are drawn from a moving averag
 from __future__ import annotations
 
 from gencli.data.spec import DataInfo
-from gencli.models.adversarial.base import AdversarialModel
+from gencli.models.adversarial.base import AdversarialModel, told_classes
 from gencli.models.adversarial.configs import GANConfig
 from gencli.models.adversarial.networks import Discriminator, Generator
 from gencli.models.interface import Update
@@ -27,12 +27,14 @@ class GAN(AdversarialModel):
     config: GANConfig
 
     def __init__(self, config: GANConfig, data: DataInfo) -> None:
+        n_classes = told_classes(config, data)
         networks = (
-            Generator("mlp", config.latent_dim, config.width, data),
+            Generator("mlp", config.latent_dim, config.width, data, n_classes=n_classes),
             Discriminator(
-                "mlp", config.d_width, data, spectral=config.spectral_norm, dropout=config.dropout
+                "mlp", config.d_width, data, n_classes=n_classes,
+                spectral=config.spectral_norm, dropout=config.dropout,
             ),
-        )
+        )  # fmt: skip
         super().__init__(config, data, networks)
 
     def updates(self) -> tuple[Update, ...]:

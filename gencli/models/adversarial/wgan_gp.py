@@ -45,6 +45,8 @@ class WGANGP(AdversarialModel):
         """Lambda E (|grad f(u)| - 1)^2, with u between real images and made ones (B, C, H, W)."""
         a = torch.rand(len(fake), 1, 1, 1, device=fake.device)
         u = torch.lerp(fake, batch.images, a).requires_grad_()
-        (gradient,) = torch.autograd.grad(self.D(u).sum(), u, create_graph=True)
+        (gradient,) = torch.autograd.grad(
+            self.D(u, batch.condition.labels).sum(), u, create_graph=True
+        )
         norm: Tensor = gradient.flatten(1).norm(dim=1)
         return self.config.penalty * (norm - 1).square().mean()

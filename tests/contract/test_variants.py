@@ -1,4 +1,4 @@
-"""What every registered model promises, for `vae` in other forms than its default."""
+"""What every registered model promises, for some in other forms than their default."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from . import test_resume as resume
 from .conftest import TINY, build, small_data
 from .test_export import export_onnx
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "iwae-two-layers-vamp": {
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "vae-iwae-two-layers-vamp": ("vae", {
         "layers": 2, "prior": "vamp", "pseudo_inputs": 5, "importance_samples": 3,
-    },
-    "conditional-conv": {"conditional": True, "network": "conv", "width": 4},
-    "conditional-vamp": {"conditional": True, "prior": "vamp", "pseudo_inputs": 5},
+    }),
+    "vae-conditional-conv": ("vae", {"conditional": True, "network": "conv", "width": 4}),
+    "vae-conditional-vamp": ("vae", {"conditional": True, "prior": "vamp", "pseudo_inputs": 5}),
+    "dcgan-conditional": ("dcgan", {"conditional": True}),
+    "wgan-gp-conditional": ("wgan-gp", {"conditional": True, "network": "mlp", "hidden": None}),
+    "lsgan-conditional": ("lsgan", {"conditional": True, "network": "mlp", "hidden": None}),
 }  # fmt: skip
 
 test_each_update_changes_its_own_parameters = (
@@ -37,8 +40,9 @@ test_abilities_keep_their_word = interface.test_abilities_keep_their_word
 
 @pytest.fixture(params=VARIANTS)
 def spec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
-    monkeypatch.setitem(TINY, "vae", TINY["vae"] | VARIANTS[request.param])
-    return registry.find("vae")
+    name, options = VARIANTS[request.param]
+    monkeypatch.setitem(TINY, name, TINY[name] | options)
+    return registry.find(name)
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     resume.test_interrupted_and_resumed_equals_uninterrupted(spec, data)
 
 
-@pytest.mark.parametrize("spec", ["conditional-conv"], indirect=True)  # ONNX takes its time
+@pytest.mark.parametrize("spec", ["vae-conditional-conv"], indirect=True)  # ONNX takes its time
 def test_decoders_are_reproduced(model: GenerativeModel, tmp_path: Path) -> None:
     parity = export_onnx(model, tmp_path / "x.onnx")
     assert 0 <= parity.max_abs_difference <= 1e-4
