@@ -13,10 +13,17 @@ KIN: dict[str, str] = {
     ),
     **dict.fromkeys(
         (
-            *("pix2pix", "cyclegan", "acgan", "infogan", "text2image", "gan-cls", "spade", "unit"),
-            *("conditional-gan", "projection-gan", "discogan", "stargan"),
+            *("acgan", "infogan", "text2image", "gan-cls"),
+            *("conditional-gan", "projection-gan", "stargan"),
         ),
         "cgan",
+    ),
+    **dict.fromkeys(
+        (
+            *("cyclegan", "spade", "unit", "discogan", "pix2pixhd", "bicyclegan", "srgan"),
+            *("image2image", "image-to-image", "colorization", "super-resolution", "palette"),
+        ),
+        "pix2pix",
     ),
     **dict.fromkeys(
         (

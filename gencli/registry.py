@@ -117,6 +117,13 @@ MODELS: tuple[ModelSpec, ...] = (
         "latent",
     ),
     _spec(
+        "pix2pix",
+        "adversarial.pix2pix:Pix2Pix",
+        "Generative adversarial network that translates a source image: U-Net, patches, L1",
+        "Isola et al. 2017, arXiv:1611.07004",
+        "latent",
+    ),
+    _spec(
         "ddpm",
         "diffusion.ddpm:DDPM",
         "Denoising diffusion: a U-Net that turns noise into images step by step",

@@ -78,6 +78,17 @@ def labels_of(condition: Condition) -> Tensor:
     return condition.labels
 
 
+def source_of(condition: Condition) -> Tensor:
+    """The source images (B, C', H', W') that a model that translates is told.
+
+    Raises:
+        UsageError: If there are none.
+    """
+    if condition.source is None:
+        raise UsageError("This model needs source images.", "Give them with the condition.")
+    return condition.source
+
+
 def in_turn(
     info: DataInfo, kinds: Collection[ConditionKind], n: int, known: Condition = NOTHING
 ) -> Condition:

@@ -36,6 +36,7 @@ TINY: dict[str, dict[str, Any]] = {
     "wgan-gp": {"width": 8, "d_width": 8, "hidden": 8},
     "lsgan": {"width": 8, "d_width": 8, "hidden": 8},
     "cgan": {"width": 8, "d_width": 8, "hidden": 8},
+    "pix2pix": {"width": 4, "d_width": 4},
     "ddpm": {"width": 8},
     "d3pm": {"width": 8, "multipliers": (1, 1, 1), "timesteps": 4},
     "binomial-diffusion": {"width": 8, "multipliers": (1, 1, 1), "timesteps": 4},
@@ -52,7 +53,7 @@ TINY: dict[str, dict[str, Any]] = {
 }
 """Options that make a model small; the others' defaults are small enough or overridden here."""
 
-SIDE: dict[str, int] = {"boltzmann": 7}
+SIDE: dict[str, int] = {"boltzmann": 7, "pix2pix": 14}
 """Pixels a side, where 28 would take long: the time of a sweep grows with the number of pixels."""
 
 
@@ -64,7 +65,7 @@ def glyph_images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def small_data(binarization: str, side: int = 28) -> ImageData:
     """96 training, 20 validation and 20 test glyphs, as a model trains on them by default."""
-    info = DataInfo(1, side, side, tuple("0123456789"), binarization)
+    info = DataInfo(1, side, side, tuple("0123456789"), binarization, source="edges")
     splits = {}
     for seed, (name, n) in enumerate({"train": 96, "val": 20, "test": 20}.items()):
         images, labels = glyph_images(n, seed)

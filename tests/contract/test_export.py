@@ -18,7 +18,7 @@ from gencli.export.weights import export_weights
 from gencli.models.interface import GenerativeModel
 from gencli.registry import ModelSpec
 
-from .conftest import build, small_data
+from .conftest import SIDE, build, small_data
 
 FORMATS = pytest.mark.parametrize(
     ("export", "suffix"), [(export_onnx, ".onnx"), (export_pt2, ".pt2")]
@@ -28,6 +28,9 @@ FORMATS = pytest.mark.parametrize(
 ALIKE = {"wgan", "wgan-gp", "lsgan", "factor-analysis"}
 """Models whose decoder is the same network as another's here: `dcgan`'s and `ppca`'s."""
 
+DEEP = {"pix2pix"}
+"""Models whose decoder has so many layers that ONNX takes its time."""
+
 
 def _decoders() -> list[Any]:
     """Models with a latent space; a diffusion solver unrolled into one graph takes its time."""
@@ -35,7 +38,7 @@ def _decoders() -> list[Any]:
         pytest.param(
             spec,
             id=spec.name,
-            marks=[pytest.mark.slow] * (spec.family == "diffusion" or spec.name in ALIKE),
+            marks=[pytest.mark.slow] * (spec.family == "diffusion" or spec.name in ALIKE | DEEP),
         )
         for spec in registry.MODELS
         if "latent" in spec.abilities
@@ -47,7 +50,8 @@ def _decoders() -> list[Any]:
 def test_decoders_are_reproduced(
     spec: ModelSpec, export: Callable[..., Any], suffix: str, tmp_path: Path
 ) -> None:
-    model = build(spec, small_data(spec.options().training.binarize))
+    data = small_data(spec.options().training.binarize, SIDE.get(spec.name, 28))
+    model = build(spec, data)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     parity = export(model, tmp_path / f"x{suffix}")
     assert 0 <= parity.max_abs_difference <= 1e-4

@@ -132,3 +132,37 @@ class CGANConfig(NetworksConfig):
     def conditions(self) -> tuple[ConditionKind, ...]:
         """The class of each image."""
         return ("labels",)
+
+
+@dataclass(frozen=True)
+class Pix2PixSampling(Options):
+    """Sampling options of `pix2pix`."""
+
+    noise: bool = option(True, "Drop channels at random, as in training; else seeds do not matter.")
+
+
+@dataclass(frozen=True)
+class Pix2PixConfig(Config):
+    """Options of `pix2pix`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=5, batch_size=32, lr=5e-4, lr_schedule="cosine", ema_decay=0.999
+    )
+    Sampling: ClassVar[type[Options]] = Pix2PixSampling
+
+    width: int = option(
+        32, "Channels of G's largest map, doubled whenever the sides halve, up to 8 times.", min=4
+    )
+    d_width: int = option(16, "Channels of D's largest map, doubled in every layer.", min=4)
+    d_layers: int = option(
+        1, "Layers of D that halve the sides: it judges patches of 16, 34 or 70 pixels.",
+        min=1, max=3,
+    )  # fmt: skip
+    l1_weight: float = option(100.0, "Weight lambda of the L1 distance to the true image.", min=0)
+    dropout: float = option(
+        0.5, "Probability that an inner channel of G is dropped.", min=0, max=0.9
+    )
+
+    def conditions(self) -> tuple[ConditionKind, ...]:
+        """The source of each image."""
+        return ("source",)
