@@ -6,11 +6,12 @@ KIN: dict[str, str] = {
     **dict.fromkeys(
         (
             *("diffusion", "ddim", "dpm", "edm", "score", "ncsn", "score-sde", "stable-diffusion"),
-            *("ldm", "latent-diffusion", "imagen", "dalle", "consistency", "flow-matching"),
-            *("rectified-flow", "dit", "unet", "denoising-diffusion", "iddpm", "glide"),
+            *("ldm", "latent-diffusion", "imagen", "dalle", "consistency"),
+            *("dit", "unet", "denoising-diffusion", "iddpm", "glide"),
         ),
         "ddpm",
     ),
+    **dict.fromkeys(("cfm", "stochastic-interpolants", "sit", "reflow"), "flow-matching"),
     **dict.fromkeys(
         (
             *("acgan", "infogan", "text2image", "gan-cls"),

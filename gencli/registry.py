@@ -131,6 +131,14 @@ MODELS: tuple[ModelSpec, ...] = (
         "bound latent",
     ),
     _spec(
+        "flow-matching",
+        "diffusion.flow_matching:FlowMatching",
+        "Flow matching on straight paths: a U-Net tells the way from noise to images",
+        "Lipman et al. 2022, arXiv:2210.02747",
+        "latent encoder",
+        aliases=("rectified-flow",),
+    ),
+    _spec(
         "d3pm",
         "diffusion.d3pm:D3PM",
         "Diffusion on discrete pixels; masked diffusion, which completes any part of an image",

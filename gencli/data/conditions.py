@@ -32,6 +32,11 @@ class Condition:
     text: Tensor | None = None
     source: Tensor | None = None
 
+    @property
+    def nothing(self) -> bool:
+        """Whether there is none of any kind."""
+        return self.labels is None and self.text is None and self.source is None
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Condition:
         """The condition with every tensor that is there changed."""
         labels, text, source = (
@@ -42,6 +47,14 @@ class Condition:
     def rows(self, which: Tensor | slice) -> Condition:
         """The conditions of some of the images."""
         return self.map(lambda t: t[which])
+
+    def followed_by(self, other: Condition) -> Condition:
+        """The conditions of these images and then of others; kinds that both have."""
+        pairs = (self.labels, other.labels), (self.text, other.text), (self.source, other.source)
+        labels, text, source = (
+            None if a is None or b is None else torch.cat([a, b]) for a, b in pairs
+        )
+        return Condition(labels, text, source)
 
     def to(self, device: torch.device | str) -> Condition:
         """The same on a device."""

@@ -80,6 +80,8 @@ def _reason(
             return "the images have no classes"
         if "labels" in abilities_of(model).conditions:
             return "this model is told the classes"
+        if model.codes_are_images:
+            return "this model's codes are the images in other coordinates"
         return "this model has no codes or clusters"
     if key == "bayes_accuracy":
         return "this model has no likelihood given a class"

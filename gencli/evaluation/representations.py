@@ -43,11 +43,13 @@ _FEWEST = 20  # labels that a classifier can learn from
 def measured(measuring: Measuring, wanted: Collection[str]) -> dict[str, Metric]:
     """Those of the figures here that are wanted and that the model and the data can have.
 
-    Images must have classes, in the split and in training, that the model is not told.
+    Images must have classes, in the split and in training, that the model is not told; and codes
+    must be more than the images in other coordinates.
     """
     data, told = measuring.data, measuring.model.conditions
     labelled = data.train.labels is not None and measuring.images.labels is not None
-    if not labelled or data.info.n_classes < 2 or "labels" in told:
+    alike = measuring.model.codes_are_images
+    if not labelled or data.info.n_classes < 2 or "labels" in told or alike:
         return {}
     found = {} if CLUSTERING.isdisjoint(wanted) else clustering(measuring)
     return found | probes(measuring, [key for key in PROBES if key in wanted])

@@ -182,6 +182,9 @@ class GenerativeModel(nn.Module):
     log_prob_is_density: ClassVar[bool] = False
     """Whether `log_prob` is a density even where `discrete_levels` says what a bound counts."""
 
+    codes_are_images: ClassVar[bool] = False
+    """Whether `encode` is the image in other coordinates, as large: no features to be measured."""
+
     channels_last: ClassVar[bool] = False
     """Whether convolutions are faster here with the channels innermost in memory."""
 

@@ -37,7 +37,8 @@ TINY: dict[str, dict[str, Any]] = {
     "lsgan": {"width": 8, "d_width": 8, "hidden": 8},
     "cgan": {"width": 8, "d_width": 8, "hidden": 8},
     "pix2pix": {"width": 4, "d_width": 4},
-    "ddpm": {"width": 8},
+    "ddpm": {"width": 8, "multipliers": (1, 1)},
+    "flow-matching": {"width": 8, "multipliers": (1, 1)},
     "d3pm": {"width": 8, "multipliers": (1, 1, 1), "timesteps": 4},
     "binomial-diffusion": {"width": 8, "multipliers": (1, 1, 1), "timesteps": 4},
     "rbm": {"hidden": 16, "chains": 8},
@@ -53,7 +54,7 @@ TINY: dict[str, dict[str, Any]] = {
 }
 """Options that make a model small; the others' defaults are small enough or overridden here."""
 
-SIDE: dict[str, int] = {"boltzmann": 7, "pix2pix": 14}
+SIDE: dict[str, int] = {"boltzmann": 7, "pix2pix": 14, "ddpm": 8, "flow-matching": 8}
 """Pixels a side, where 28 would take long: the time of a sweep grows with the number of pixels."""
 
 

@@ -113,7 +113,7 @@ def test_posteriors_are_those_of_bayes(kind: type[UniformKernel | GaussianKernel
 
 def chain_likelihood(model: D3PM, times: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """log p and the whole bound, for every image (16,), by a chain's matrices of all pixels."""
-    kernel, predict = model.kernel, model.predictor(None)
+    kernel, predict = model.kernel, model.predictor()
 
     def of_images(p: Tensor) -> Tensor:  # (16, K, 1, 2, 2) of pixels -> (16, 16) of whole images
         each = p.double().flatten(2)[:, :, None].expand(-1, -1, 16, -1)
@@ -141,7 +141,7 @@ def chain_likelihood(model: D3PM, times: tuple[int, ...]) -> tuple[Tensor, Tenso
 def masked_likelihood(model: D3PM, steps: int) -> Tensor:
     """log p of every image (16,), by a walk over all 81 partly masked ones."""
     states = torch.tensor(list(itertools.product((0, 1, 2), repeat=4)))
-    p_0 = model.predictor(None)(states.view(81, 1, 2, 2), torch.zeros(81)).exp()
+    p_0 = model.predictor()(states.view(81, 1, 2, 2), torch.zeros(81)).exp()
     p_0 = p_0.double().flatten(2)  # (81, 2, 4)
     p = torch.zeros(81, dtype=torch.float64)
     p[80] = 1
@@ -194,7 +194,7 @@ def test_samples_follow_the_likelihood(kernel: str, steps: int) -> None:
 def test_masked_diffusion_of_many_steps_draws_pixels_in_every_order() -> None:
     model = make(timesteps=100_000)
     torch.testing.assert_close(model.weights, torch.ones(4), atol=1e-3, rtol=0)
-    p, nats = model.predictor(None), torch.zeros(16)
+    p, nats = model.predictor(), torch.zeros(16)
     for order in itertools.permutations(range(4)):
         x = torch.full((16, 4), 2)
         for pixel in order:
@@ -228,7 +228,7 @@ def test_counts_of_masked_pixels_have_the_weights_of_the_chain() -> None:
 def test_skipped_steps_change_nothing() -> None:
     data = dataclasses.replace(TWO_BY_TWO, height=4, width=4)
     model, calls = make(data, timesteps=1000), list[int]()
-    predict = model.predictor(None)
+    predict = model.predictor()
 
     def counted(x_t: Tensor, t: Tensor) -> Tensor:
         calls.append(len(x_t))
@@ -273,9 +273,9 @@ def test_masked_completion_is_conditional_sampling() -> None:
     for value in itertools.product((0, 1), repeat=2):
         for i, j in ((0, 1), (1, 0)):
             seen = torch.tensor([1, 2, 2, 1])
-            before = model.predictor(None)(seen.view(1, 1, 2, 2), torch.zeros(1)).exp().flatten(2)
+            before = model.predictor()(seen.view(1, 1, 2, 2), torch.zeros(1)).exp().flatten(2)
             seen[1 + i] = value[i]
-            after = model.predictor(None)(seen.view(1, 1, 2, 2), torch.zeros(1)).exp().flatten(2)
+            after = model.predictor()(seen.view(1, 1, 2, 2), torch.zeros(1)).exp().flatten(2)
             then = 2 / 3 * after[0, value[j], 1 + j] + 1 / 3 * before[0, value[j], 1 + j]
             p[value] += before[0, value[i], 1 + i] * then / 2
     got = torch.zeros(2, 2)

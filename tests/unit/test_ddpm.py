@@ -47,12 +47,14 @@ def test_the_right_answer_has_no_loss_and_denoises_exactly(
     images = torch.rand(16, 1, 8, 8)
     x_0 = 2 * images - 1
 
-    def oracle(x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        alpha, sigma = (values[t].float()[:, None, None, None] for values in noise_levels(model))
+    def oracle(x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        alpha, sigma = (
+            values[times_of(t)].float()[:, None, None, None] for values in noise_levels(model)
+        )
         eps = (x_t - alpha * x_0) / sigma
         return eps if prediction == "epsilon" else (alpha * x_t - x_0) / sigma
 
-    monkeypatch.setattr(model, "_predict", oracle)
+    monkeypatch.setattr(model, "predict", oracle)
     assert float(model.loss(Batch(images), Step()).total) < 1e-6
     for t in (1, 20, 40):
         times = torch.full((16,), t)
@@ -65,11 +67,13 @@ def test_images_are_noised_more_than_the_network_is_told(monkeypatch: pytest.Mon
     model = make(prediction="epsilon", perturbation=0.3)
     images = torch.rand(500, 1, 8, 8)
 
-    def sees_all_noise(x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        alpha, sigma = (values[t].float()[:, None, None, None] for values in noise_levels(model))
+    def sees_all_noise(x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        alpha, sigma = (
+            values[times_of(t)].float()[:, None, None, None] for values in noise_levels(model)
+        )
         return (x_t - alpha * (2 * images - 1)) / sigma
 
-    monkeypatch.setattr(model, "_predict", sees_all_noise)
+    monkeypatch.setattr(model, "predict", sees_all_noise)
     assert float(model.loss(Batch(images), Step()).total) == pytest.approx(0.09, rel=0.05)
     assert float(model.validation_loss(images).mean()) < 1e-6
 
@@ -78,11 +82,11 @@ def test_times_are_trained_as_often_as_sampling_asks(monkeypatch: pytest.MonkeyP
     model = make()
     seen: list[Tensor] = []
 
-    def keep(x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        seen.append(t)
+    def keep(x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        seen.append(times_of(t))
         return x_t
 
-    monkeypatch.setattr(model, "_predict", keep)
+    monkeypatch.setattr(model, "predict", keep)
     for _ in range(500):
         model.loss(Batch(torch.rand(16, 1, 8, 8)), Step())
     times = torch.cat(seen)
@@ -91,6 +95,11 @@ def test_times_are_trained_as_often_as_sampling_asks(monkeypatch: pytest.MonkeyP
     for t in (5, 25, 40):
         expected = (3 - (9 - 8 * t / 50) ** 0.5) / 2
         assert float((times <= t).float().mean()) == pytest.approx(expected, abs=0.01)
+
+
+def times_of(t: Tensor) -> Tensor:
+    """Of the 50 noise levels, from the scale to 1000 that the network is told."""
+    return (t / 20).round().long()
 
 
 def noise_levels(model: DDPM) -> tuple[Tensor, Tensor]:
@@ -123,7 +132,9 @@ def test_guidance_goes_from_unconditional_through_conditional() -> None:
     model = make(conditional=True)
     labels = torch.tensor([0, 1, 2, 1])
     x_t, t = 0.1 * torch.randn(4, 1, 8, 8), torch.tensor([3, 10, 25, 40])
-    zero, one, three = (model.denoiser(labels, guidance)(x_t, t) for guidance in (0.0, 1.0, 3.0))
+    zero, one, three = (
+        model.denoiser(Condition(labels), guidance)(x_t, t) for guidance in (0.0, 1.0, 3.0)
+    )
     assert torch.equal(zero, model.denoiser()(x_t, t))
     assert float((one - zero).abs().max()) > 1e-3
     inside = three.abs() < 1  # elsewhere the estimate was clipped to the range of images
@@ -223,9 +234,9 @@ def test_sizes_and_channels(shape: tuple[int, int, int], changes: dict[str, obje
 
 def test_network_reads_time_and_class_and_starts_at_zero() -> None:
     net = make(conditional=True).unet
-    x, t, labels = torch.randn(3, 1, 8, 8), torch.tensor([1.0, 1.0, 900.0]), torch.tensor([0, 1, 0])
+    x, t = torch.randn(3, 1, 8, 8), torch.tensor([1.0, 1.0, 900.0])
     x[1:] = x[0]
-    first, other_class, other_time = net(x, t, labels)
+    first, other_class, other_time = net(x, t, Condition(torch.tensor([0, 1, 0])))
     assert not torch.allclose(first, other_class, atol=1e-4)
     assert not torch.allclose(first, other_time, atol=1e-4)
     fresh = UNet(1, width=8, multipliers=(1, 2), n_blocks=1)

@@ -85,7 +85,7 @@ def test_the_best_variance_is_that_of_the_true_reverse_step() -> None:
 def test_the_bound_moves_variances_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = make(), torch.rand(8, 1, 4, 4)
     out = (0.1 * torch.randn(8, 2, 4, 4)).requires_grad_()
-    monkeypatch.setattr(model, "_predict", lambda *_: out)
+    monkeypatch.setattr(model, "predict", lambda *_: out)
     torch.manual_seed(1)
     model.loss(Batch(images), Step()).total.backward()
     assert out.grad is not None
@@ -93,7 +93,7 @@ def test_the_bound_moves_variances_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     assert out.grad[:, 1].abs().min() > 0
     plain = DDPM(DDPMConfig(width=8, multipliers=(1, 2), timesteps=20, perturbation=0.0), DATA)
     mean = out[:, :1].detach().requires_grad_()
-    monkeypatch.setattr(plain, "_predict", lambda *_: mean)
+    monkeypatch.setattr(plain, "predict", lambda *_: mean)
     torch.manual_seed(1)
     plain.loss(Batch(images), Step()).total.backward()
     torch.testing.assert_close(out.grad[:, :1], mean.grad)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from gencli.config import ClassConditional, Options, Training, option
 
+_GUIDANCE = "--conditional: 0 ignores the class, 1 is the plain model, more insists."
 _STEPS = "Evaluations of the U-Net for each image: 20 unless given, at most --timesteps."
 
 
@@ -25,9 +26,7 @@ class DiffusionSampling(Options):
 class GuidedSampling(DiffusionSampling):
     """Sampling options of conditional diffusion models."""
 
-    guidance: float = option(
-        1.0, "--conditional: 0 ignores the class, 1 is the plain model, more insists."
-    )
+    guidance: float = option(1.0, _GUIDANCE)
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,7 @@ class DeterministicSampling(Options):
 
     sampler: Literal["ddim", "dpm++"] = option("dpm++", "Of first or of second order.")
     steps: int | None = option(None, _STEPS, min=1)
-    guidance: float = option(
-        1.0, "--conditional: 0 ignores the class, 1 is the plain model, more insists."
-    )
+    guidance: float = option(1.0, _GUIDANCE)
 
 
 @dataclass(frozen=True)
@@ -64,12 +61,23 @@ class UNetConfig(ClassConditional):
 
 
 @dataclass(frozen=True)
-class DDPMConfig(UNetConfig):
-    """Options of `ddpm`."""
+class GuidedConfig(UNetConfig):
+    """What models that turn Gaussian noise into images have options for."""
 
     training: ClassVar[Training] = Training(
         epochs=6, batch_size=16, lr=3e-3, lr_schedule="cosine", warmup=200, ema_decay=0.999
     )
+
+    perturbation: float = option(
+        0.1, "Input perturbation: further noise on x_t in training, over its own.", min=0
+    )
+    label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
+
+
+@dataclass(frozen=True)
+class DDPMConfig(GuidedConfig):
+    """Options of `ddpm`."""
+
     Sampling: ClassVar[type[Options]] = GuidedSampling
     Decoding: ClassVar[type[Options]] = DeterministicSampling
     Measuring: ClassVar[type[Options]] = BoundTerms
@@ -80,14 +88,61 @@ class DDPMConfig(UNetConfig):
     variance: Literal["fixed", "learned"] = option(
         "fixed", "Of a step back; learned by the bound, beside the means, for --sampler ddpm."
     )
-    perturbation: float = option(
-        0.1, "Input perturbation: further noise on x_t in training, over its own.", min=0
-    )
-    label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
 
     def sampling(self) -> type[Options]:
         """Guidance only where there are classes to be guided to."""
         return GuidedSampling if self.conditional else DiffusionSampling
+
+
+_FLOW_STEPS = "Steps of the solver: 20 unless given."
+
+
+@dataclass(frozen=True)
+class FlowSampling(Options):
+    """Sampling options of flows that know no classes."""
+
+    sampler: Literal["euler", "midpoint", "heun", "dpm++", "sde-dpm++"] = option(
+        "sde-dpm++",
+        "midpoint and heun ask the U-Net twice a step, the others once; sde- adds noise.",
+    )
+    steps: int | None = option(None, _FLOW_STEPS, min=1)
+
+
+@dataclass(frozen=True)
+class GuidedFlowSampling(FlowSampling):
+    """Sampling options of conditional flows."""
+
+    guidance: float = option(1.0, _GUIDANCE)
+
+
+@dataclass(frozen=True)
+class DeterministicFlow(Options):
+    """Options of decoding: the noise says all, so the sampler adds none."""
+
+    sampler: Literal["euler", "midpoint", "heun", "dpm++"] = option(
+        "midpoint", "Of first order, and three of second."
+    )
+    steps: int | None = option(None, _FLOW_STEPS, min=1)
+    guidance: float = option(1.0, _GUIDANCE)
+
+
+@dataclass(frozen=True)
+class FlowMatchingConfig(GuidedConfig):
+    """Options of `flow-matching`."""
+
+    Sampling: ClassVar[type[Options]] = GuidedFlowSampling
+    Decoding: ClassVar[type[Options]] = DeterministicFlow
+
+    prediction: Literal["velocity", "edm"] = option(
+        "velocity", "What the U-Net tells: the velocity, or what EDM's preconditioning leaves."
+    )
+    times: Literal["uniform", "logit-normal"] = option(
+        "logit-normal", "How times are drawn in training; logit-normal ones are in the middle."
+    )
+
+    def sampling(self) -> type[Options]:
+        """Guidance only where there are classes to be guided to."""
+        return GuidedFlowSampling if self.conditional else FlowSampling
 
 
 @dataclass(frozen=True)

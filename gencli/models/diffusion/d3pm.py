@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.diffusion import chain, masking
+from gencli.models.diffusion.base import spread
 from gencli.models.diffusion.configs import (
     BinomialDiffusionConfig,
     D3PMConfig,
@@ -86,10 +87,8 @@ class D3PM(GenerativeModel):
     def loss(self, batch: Batch, step: Step) -> Loss:
         """One term of the bound for each image, scaled to all, in nats per dimension."""
         x_0 = self._states(batch.images)
-        # One random offset, the rest evenly spread: each u is uniform, their mean varies less.
-        spread = torch.arange(len(x_0), device=x_0.device) / len(x_0)
-        u = (torch.rand(1, device=x_0.device) + spread) % 1
-        predict = self.predictor(batch.condition.labels)
+        u = spread(len(x_0), x_0.device)
+        predict = self.predictor(batch.condition)
         bound, cross_entropy = (self._masked if self.masks else self._noised)(predict, x_0, u)
         auxiliary = self.config.auxiliary * self.config.timesteps * cross_entropy
         return Loss((bound + auxiliary).mean() / self.data.n_pixels, nats=bound.mean().detach())
@@ -119,7 +118,7 @@ class D3PM(GenerativeModel):
 
         `terms` of it are drawn for each image: more change the spread of the draws, not their mean.
         """
-        predict, x_0 = self.predictor(condition.labels), self._states(x)
+        predict, x_0 = self.predictor(condition), self._states(x)
         if self.masks:
             return -masking.variational_bound(predict, x_0, self.weights, self.levels, terms)
         return -chain.variational_bound(self.kernel, predict, x_0, terms)
@@ -205,7 +204,7 @@ class D3PM(GenerativeModel):
             if on_step:
                 on_step(step, total, self._images(x))
 
-        predict = self.predictor(condition.labels, temperature)
+        predict = self.predictor(condition, temperature)
         if self.masks:
             x = x_0.masked_fill(~known, self.levels)
             x = masking.unmask(predict, x, self.levels, steps, generator=generator, on_step=report)
@@ -216,12 +215,12 @@ class D3PM(GenerativeModel):
             )
         return self._images(x)
 
-    def predictor(self, labels: Tensor | None, temperature: float = 1.0) -> chain.Predict:
+    def predictor(self, condition: Condition = NOTHING, temperature: float = 1.0) -> chain.Predict:
         """The U-Net as log-weights (n, K, C, H, W) of each pixel's level, in nats."""
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             times = t * (1000 / self.config.timesteps)
-            logits: Tensor = self.unet(self._planes(x_t), times, labels).float() / temperature
+            logits: Tensor = self.unet(self._planes(x_t), times, condition).float() / temperature
             if self.data.binary:
                 return F.logsigmoid(torch.stack([-logits, logits], 1))
             return logits.view(len(x_t), self.levels, *self.data.shape).log_softmax(1)

@@ -18,7 +18,6 @@ arXiv:2301.11706). Images drawn are stretched by 1%, so that a blank background 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +25,7 @@ from torch import Tensor
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.diffusion import variances
+from gencli.models.diffusion.base import STEPS, NoiseToImage, column, spread, to_images
 from gencli.models.diffusion.configs import (
     BoundTerms,
     DDPMConfig,
@@ -41,27 +41,12 @@ from gencli.models.diffusion.samplers import (
     towards_noise,
     variational_bound,
 )
-from gencli.models.diffusion.unet import unet_for
-from gencli.models.interface import (
-    NOTHING,
-    Batch,
-    Condition,
-    GenerativeModel,
-    Loss,
-    Step,
-    Update,
-)
+from gencli.models.interface import NOTHING, Condition
 from gencli.random import ImageGenerator
 
-STEPS = 20
-"""Evaluations of the U-Net for an image, unless told otherwise."""
 
-
-class DDPM(GenerativeModel):
+class DDPM(NoiseToImage):
     """A U-Net that denoises, run backwards from noise."""
-
-    bf16_sampling: ClassVar[bool] = True
-    cpu_sample_batch: ClassVar[int] = 64  # what a layer gives stays in the caches
 
     config: DDPMConfig
     alpha: Tensor
@@ -69,9 +54,8 @@ class DDPM(GenerativeModel):
     step_table: Tensor
 
     def __init__(self, config: DDPMConfig, data: DataInfo) -> None:
-        super().__init__(config, data)
+        super().__init__(config, data, 2 if config.variance == "learned" else 1)
         self.levels = self.discrete_levels = 2 if data.binary else 256
-        self.unet = unet_for(config, data, 1, 2 if config.variance == "learned" else 1)
         self.schedule = make_schedule(config.schedule, config.timesteps)
         # Looked up on the device in training; a function of the config, so not saved.
         self.register_buffer("alpha", self.schedule.alpha.float(), persistent=False)
@@ -80,35 +64,21 @@ class DDPM(GenerativeModel):
             table = variances.step_table(self.schedule)
             self.register_buffer("step_table", table, persistent=False)
 
-    def loss(self, batch: Batch, step: Step) -> Loss:
-        """The mean squared error of the prediction, per dimension."""
-        labels = batch.condition.labels
-        if labels is not None:
-            dropped = torch.rand_like(labels, dtype=torch.float) < self.config.label_dropout
-            labels = labels.masked_fill(dropped, self.data.n_classes)
-        return Loss(self._errors(batch.images, labels, self.config.perturbation).mean())
+    def errors(self, images: Tensor, condition: Condition, perturbation: float) -> Tensor:
+        """The squared error of the prediction at a time of each image, (B,), per dimension.
 
-    def validation_loss(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """The training objective of each image, (B,), without classes and perturbation."""
-        return self._errors(x, self._no_class(len(x)))
-
-    def updates(self) -> tuple[Update, ...]:
-        """One update over `loss`, with clipped gradients and averaged weights."""
-        return (Update("model", self.loss, tuple(self.parameters()), clip_norm=1.0, ema=True),)
-
-    def _errors(self, images: Tensor, labels: Tensor | None, perturbation: float = 0.0) -> Tensor:
-        x_0 = 2 * images - 1
-        T, n = self.config.timesteps, len(images)
-        # One random offset, the rest evenly spread: each u is uniform, their mean varies less.
-        u = (torch.rand(1, device=x_0.device) + torch.arange(n, device=x_0.device) / n) % 1
+        With learnt variances, their term of the bound beside it.
+        """
+        x_0, T = 2 * images - 1, self.config.timesteps
+        u = spread(len(images), x_0.device)
         t = (T * towards_noise(u)).ceil().long().clamp(1, T)
-        alpha, sigma = _column(self.alpha[t]), _column(self.sigma[t])
+        alpha, sigma = column(self.alpha[t]), column(self.sigma[t])
         eps = torch.randn_like(x_0)
         target = eps if self.config.prediction == "epsilon" else alpha * eps - sigma * x_0
         if perturbation:
             eps = eps + perturbation * torch.randn_like(eps)
         x_t = alpha * x_0 + sigma * eps
-        predicted, share = self._split(self._predict(x_t, t, labels))
+        predicted, share = self._split(self.predict(x_t, self._scaled(t), condition))
         errors = (target - predicted).square().mean((1, 2, 3))
         if self.config.variance == "fixed":
             return errors
@@ -118,9 +88,8 @@ class DDPM(GenerativeModel):
         even = (3 - 2 * u) / 2
         return errors + 0.001 * T * even * terms / (self.data.n_pixels * math.log(2))
 
-    def _predict(self, x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        out: Tensor = self.unet(x_t, t * (1000 / self.config.timesteps), labels)
-        return out.float()
+    def _scaled(self, t: Tensor) -> Tensor:
+        return t * (1000 / self.config.timesteps)
 
     def _split(self, out: Tensor) -> tuple[Tensor, Tensor]:
         """What the U-Net tells of the noise, and the shares v of learnt variances, if any."""
@@ -128,38 +97,26 @@ class DDPM(GenerativeModel):
         return out[:, :C], (1 + out[:, C:]) / 2
 
     def _x_0(self, x_t: Tensor, t: Tensor, predicted: Tensor) -> Tensor:
-        alpha, sigma = _column(self.alpha[t]), _column(self.sigma[t])
+        alpha, sigma = column(self.alpha[t]), column(self.sigma[t])
         if self.config.prediction == "epsilon":
             return ((x_t - sigma * predicted) / alpha).clamp(-1, 1)
         return (alpha * x_t - sigma * predicted).clamp(-1, 1)
 
-    def _no_class(self, n: int) -> Tensor | None:
-        if not self.config.conditional:
-            return None
-        return torch.full((n,), self.data.n_classes, device=self.device)
+    def denoiser(self, condition: Condition = NOTHING, guidance: float = 1.0) -> Denoiser:
+        """x_0 (n, C, H, W) in [-1, 1] as the U-Net sees it, guided to a condition where given.
 
-    def denoiser(self, labels: Tensor | None = None, guidance: float = 1.0) -> Denoiser:
-        """x_0 (n, C, H, W) in [-1, 1] as the U-Net sees it, guided to `labels` (n,) where given.
-
-        A `guidance` of 0 is without classes, 1 conditional; more moves on in the same direction.
+        A `guidance` of 0 is without it, 1 conditional; more moves on in the same direction.
         """
-        estimate = self.estimator(labels, guidance)
+        estimate = self.estimator(condition, guidance)
         return lambda x_t, t: estimate(x_t, t)[0]
 
-    def estimator(self, labels: Tensor | None, guidance: float) -> variances.Estimator:
+    def estimator(
+        self, condition: Condition = NOTHING, guidance: float = 1.0
+    ) -> variances.Estimator:
         """As `denoiser`, with the shares of learnt variances, (n, 0, H, W) where there are none."""
 
         def estimate(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            free = self._no_class(x_t.shape[0])
-            if free is None or labels is None or guidance == 0:
-                out = self._predict(x_t, t, free)
-            elif guidance == 1:
-                out = self._predict(x_t, t, labels)
-            else:
-                both = torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([free, labels])
-                unconditional, conditional = self._predict(*both).chunk(2)
-                out = torch.lerp(unconditional, conditional, guidance)
-            predicted, share = self._split(out)
+            predicted, share = self._split(self.guided(x_t, self._scaled(t), condition, guidance))
             return self._x_0(x_t, t, predicted), share
 
         return estimate
@@ -174,7 +131,7 @@ class DDPM(GenerativeModel):
         """
         x_0, levels = 2 * x - 1, self.levels
         if self.config.variance == "learned":
-            estimate = self.estimator(None, 1.0)
+            estimate = self.estimator()
             return -variances.variational_bound(estimate, x_0, self.schedule, terms, levels)
         return -variational_bound(self.denoiser(), x_0, self.schedule, terms, levels)
 
@@ -205,13 +162,9 @@ class DDPM(GenerativeModel):
             UsageError: If there is no such sampler, or steps are out of range.
         """
         noise = self.sample_latent(n, generator=generator)
-        told = condition.labels, guidance
+        told = condition, guidance
         learned = self.estimator(*told) if self.config.variance == "learned" else None
         return self._solve(noise, sampler, steps, self.denoiser(*told), generator, on_step, learned)
-
-    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
-        """The noise x_T (n, C, H, W) that sampling starts from."""
-        return generator.normal(*self.data.shape)
 
     def decode(
         self,
@@ -223,7 +176,7 @@ class DDPM(GenerativeModel):
         guidance: float = DeterministicSampling.guidance,
     ) -> Tensor:
         """x_T -> images (n, C, H, W) in [0, 1]; deterministic, unlike the default of `sample`."""
-        return self._solve(z, sampler, steps, self.denoiser(condition.labels, guidance))
+        return self._solve(z, sampler, steps, self.denoiser(condition, guidance))
 
     def _solve(
         self,
@@ -247,7 +200,7 @@ class DDPM(GenerativeModel):
 
         def report(step: int, total: int, x: Tensor) -> None:
             if on_step:
-                on_step(step, total, _to_images(x))
+                on_step(step, total, to_images(x))
 
         times = self.schedule.times(steps)
         if learned and generator and sampler == "ddpm":
@@ -258,13 +211,4 @@ class DDPM(GenerativeModel):
             x_0 = SAMPLERS[sampler](
                 denoise, noise, self.schedule, times, generator=generator, on_step=report
             )
-        return _to_images(x_0)
-
-
-def _to_images(x: Tensor) -> Tensor:
-    """Stretched by 1%: estimates of x_0 come within a level of black and white, seldom there."""
-    return ((1.01 * x + 1) / 2).clamp(0, 1)
-
-
-def _column(values: Tensor) -> Tensor:
-    return values[:, None, None, None]
+        return to_images(x_0)

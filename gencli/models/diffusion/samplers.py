@@ -2,7 +2,8 @@
 
 Images are noised as q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I), t = 0..T, with alpha_0 = 1 and
 alpha_t^2 + sigma_t^2 = 1. A denoiser maps (x_t, t) to an estimate of x_0. All samplers have one
-signature: they carry `x` at `times[0]` down to `times[-1] = 0`.
+signature: they carry `x` at `times[0]` down to `times[-1] = 0`. They are right on straight paths,
+alpha_t + sigma_t = 1, too: only the named schedules have squares that add up to one.
 """
 
 from __future__ import annotations
@@ -272,4 +273,6 @@ def _at(denoise: Denoiser, x: Tensor, t: int) -> Tensor:
 
 def _log_snr(schedule: Schedule, t: int) -> float:
     alpha, sigma = schedule.levels[t]
+    if alpha == 0:
+        return -math.inf  # noise alone; the step after it is of first order
     return math.log(alpha / sigma) if sigma > 0 else math.inf

@@ -1,0 +1,110 @@
+"""What models share that turn Gaussian noise into images: a U-Net, told or guided to a condition.
+
+In training the condition is withheld at random, so that one network f serves classifier-free
+guidance (Ho and Salimans 2022, arXiv:2207.12598) by
+
+    f(x, t) + guidance (f(x, t, condition) - f(x, t)).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gencli.data.spec import DataInfo
+from gencli.models.diffusion.configs import GuidedConfig
+from gencli.models.diffusion.unet import unet_for
+from gencli.models.interface import NOTHING, Batch, Condition, GenerativeModel, Loss, Step, Update
+from gencli.random import ImageGenerator
+
+STEPS = 20
+"""Steps of a sampler unless told otherwise."""
+
+
+class NoiseToImage(GenerativeModel):
+    """A model that writes `errors`, and draws by what the U-Net tells of noisy images.
+
+    Args:
+        config: The model's options.
+        data: What the images are.
+        n_out: Planes for each channel that the U-Net tells.
+    """
+
+    bf16_sampling: ClassVar[bool] = True
+    cpu_sample_batch: ClassVar[int] = 64  # what a layer gives stays in the caches
+
+    config: GuidedConfig
+
+    def __init__(self, config: GuidedConfig, data: DataInfo, n_out: int = 1) -> None:
+        super().__init__(config, data)
+        self.unet = unet_for(config, data, 1, n_out)
+
+    def errors(self, images: Tensor, condition: Condition, perturbation: float) -> Tensor:
+        """The training objective of each image, (B,); `perturbation` is that of the config."""
+        raise TypeError(f"{type(self).__name__} does not define errors()")
+
+    def loss(self, batch: Batch, step: Step) -> Loss:
+        """The mean error of the prediction, per dimension."""
+        condition = self._withheld(batch.condition, len(batch.images))
+        return Loss(self.errors(batch.images, condition, self.config.perturbation).mean())
+
+    def validation_loss(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """The training objective of each image, (B,), without condition and perturbation."""
+        return self.errors(x, self.untold(len(x)), 0.0)
+
+    def updates(self) -> tuple[Update, ...]:
+        """One update over `loss`, with clipped gradients and averaged weights."""
+        return (Update("model", self.loss, tuple(self.parameters()), clip_norm=1.0, ema=True),)
+
+    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
+        """The noise (n, C, H, W) that sampling starts from."""
+        return generator.normal(*self.data.shape)
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """What the U-Net tells of x_t at times (n,) from 0 to 1000, told `condition`."""
+        out: Tensor = self.unet(x_t, t, condition)
+        return out.float()
+
+    def guided(self, x_t: Tensor, t: Tensor, condition: Condition, guidance: float) -> Tensor:
+        """As `predict`, guided: 0 is without condition, 1 with it; more moves on from there."""
+        free, told = self.untold(len(x_t)), condition.only(self.conditions)
+        if told.nothing or guidance == 0:
+            return self.predict(x_t, t, free)
+        if guidance == 1:
+            return self.predict(x_t, t, told)
+        both = torch.cat([x_t, x_t]), torch.cat([t, t]), free.followed_by(told)
+        unconditional, conditional = self.predict(*both).chunk(2)
+        return torch.lerp(unconditional, conditional, guidance)
+
+    def untold(self, n: int) -> Condition:
+        """What `n` images are told that are told nothing: a class of none."""
+        return Condition(torch.full((n,), self.data.n_classes, device=self.device)).only(
+            self.conditions
+        )
+
+    def _withheld(self, condition: Condition, n: int) -> Condition:
+        if condition.nothing:
+            return condition
+        kept = torch.rand(n, device=self.device) >= self.config.label_dropout
+        rows = torch.arange(n, device=self.device)
+        return self.untold(n).followed_by(condition).rows(rows + n * kept)
+
+
+def spread(n: int, device: torch.device) -> Tensor:
+    """Numbers (n,) uniform in [0, 1), evenly spread by one random offset: their mean varies less.
+
+    From torch's global generators.
+    """
+    return (torch.rand(1, device=device) + torch.arange(n, device=device) / n) % 1
+
+
+def to_images(x: Tensor) -> Tensor:
+    """Stretched by 1%: estimates of x_0 come within a level of black and white, seldom there."""
+    return ((1.01 * x + 1) / 2).clamp(0, 1)
+
+
+def column(values: Tensor) -> Tensor:
+    """(n,) -> (n, 1, 1, 1)."""
+    return values[:, None, None, None]
