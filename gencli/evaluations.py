@@ -10,13 +10,18 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gencli import __version__, guarded
 from gencli.atomic import write_json
 from gencli.errors import RunError
 from gencli.evaluation.results import JUDGED, OUTLIERS
 from gencli.runs import Run, now
+
+if TYPE_CHECKING:
+    from gencli.data.load import ImageData
+    from gencli.evaluation.results import Metric
+    from gencli.loaded import LoadedModel
 
 FORMAT = 1
 
@@ -27,6 +32,34 @@ _FIELDS: dict[str, guarded.Kinds] = {
     **dict.fromkeys(("data", "metrics", "settings"), dict),
     "created": (int, float),
 }
+
+
+def document(
+    model: LoadedModel, images: ImageData, split: str, results: Mapping[str, Metric]
+) -> dict[str, Any]:
+    """What `evaluate --json` prints.
+
+    Args:
+        model: That was measured.
+        images: On which.
+        split: `test` or `val`.
+        results: The figures.
+    """
+    from gencli.evaluation.judge import judged_by
+
+    return {
+        "run": str(model.run.path),
+        "model": model.run.model,
+        "data": {
+            "name": images.name,
+            "split": split,
+            "binarization": images.info.binarization,
+            "n": len(getattr(images, split)),
+        },
+        "weights": model.weights,
+        "judge": judged_by(images, results),
+        "metrics": {key: metric.to_json() for key, metric in results.items()},
+    }
 
 
 def save(run: Run, document: Mapping[str, Any], settings: Mapping[str, Any]) -> Path:

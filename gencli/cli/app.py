@@ -24,6 +24,7 @@ from gencli.cli.list import list_
 from gencli.cli.parameters import with_parameters
 from gencli.cli.reconstruct import reconstruct
 from gencli.cli.report import report
+from gencli.cli.reproduce import reproduce
 from gencli.cli.sample import sample
 from gencli.cli.streams import lasting
 from gencli.cli.sweep import sweep
@@ -88,6 +89,7 @@ app.command(
 )(sweep)
 app.command("compare", cls=help_style.GroupedCommand)(compare)
 app.command("report", cls=help_style.GroupedCommand)(report)
+app.command("reproduce", cls=help_style.GroupedCommand)(reproduce)
 app.command("list", cls=help_style.GroupedCommand)(list_)
 app.add_typer(runs.group, name="runs")
 app.command("inspect", cls=help_style.GroupedCommand)(inspect)

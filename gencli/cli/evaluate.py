@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gencli import registry
+from gencli import evaluations, registry
 from gencli.cli import console, shell_completion
 from gencli.cli.arguments import (
     BatchSize,
@@ -85,7 +85,6 @@ def evaluate(
     from gencli.evaluation.absent import reasons
     from gencli.evaluation.evaluate import KEYS
     from gencli.evaluation.evaluate import evaluate as measure
-    from gencli.evaluation.judge import judged_by
     from gencli.evaluation.results import OUTLIERS
     from gencli.training.session import recorded
 
@@ -131,20 +130,7 @@ def evaluate(
             )  # fmt: skip
             results |= figures
             about = {"outliers": others}
-    document: dict[str, Any] = {
-        "run": str(model.run.path),
-        "model": model.run.model,
-        "data": {
-            "name": images.name,
-            "split": split,
-            "binarization": images.info.binarization,
-            "n": len(getattr(images, split)),
-        },
-        "weights": model.weights,
-        "judge": judged_by(images, results),
-        **about,
-        "metrics": {key: metric.to_json() for key, metric in results.items()},
-    }
+    document = evaluations.document(model, images, split, results) | about
     asked: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "metrics": wanted}
     asked |= {"outliers": outliers, "n": n, "k": k, "samples": samples, **drawing, **measuring}
     keep(model, {**document, "fingerprint": images.fingerprint}, asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import shlex
 import sys
 import time
@@ -12,7 +11,6 @@ from typing import Any, Literal
 
 import torch
 
-import gencli
 from gencli import new_run, registry, runs, threads
 from gencli.data import catalogue
 from gencli.data.load import ImageData, load
@@ -31,6 +29,7 @@ from gencli.models.interface import GenerativeModel
 from gencli.random import mix_seed
 from gencli.runs import Run
 from gencli.training import summary
+from gencli.training.circumstances import lengthened, processor, versions
 from gencli.training.initial import take_over
 from gencli.training.reporter import Lasting, Reporter
 from gencli.training.settings import MAY_CHANGE, Settings, resolve
@@ -52,6 +51,7 @@ def start(
     progress: DataProgress | None = None,
     origins: Mapping[str, Any] | None = None,
     init_from: str | None = None,
+    stop_after: int | None = None,
 ) -> tuple[Run, Trainer, State]:
     """Train a new run to the end of its budget.
 
@@ -65,6 +65,7 @@ def start(
         progress: Shows the loading of the data.
         origins: Where the options came from, for run.json; its `sources` has each option's.
         init_from: A run whose weights it begins with, where they fit.
+        stop_after: A step after which to stop as if asked to, on the way to that end.
 
     Raises:
         GencliError: Of every kind; the run's status says which.
@@ -97,6 +98,7 @@ def start(
         "versions": versions(),
         "parameters": sum(p.numel() for p in network.parameters()),
         "device": str(device),
+        "processor": processor(device),
         "precision": precision,
         "threads": n_threads,
         "command": shlex.join(["gencli", *sys.argv[1:]]),
@@ -109,7 +111,7 @@ def start(
     run = new_run.create(spec.name, data.name, record, name)
     return _fit(
         run, network, data, settings,
-        device=device, precision=precision, reporter=reporter, resume=False,
+        device=device, precision=precision, reporter=reporter, resume=False, stop_after=stop_after,
     )  # fmt: skip
 
 
@@ -181,6 +183,7 @@ def resume(
             take_over(network, str(other.get("run")))
         run.update(
             settings=dataclasses.asdict(settings),
+            **lengthened(run, changes, begun),
             origins=_changed(run.record.get("origins"), origins, changes),
             threads=n_threads,
             status="running",
@@ -234,12 +237,13 @@ def _fit(
     precision: Literal["fp32", "bf16"],
     reporter: Reporter,
     resume: bool,
+    stop_after: int | None = None,
 ) -> tuple[Run, Trainer, State]:
     """Train a locked run; in the end its status says how that went, and it is unlocked."""
     status, began = "failed", time.monotonic()
-    reporter = Lasting(reporter)
+    reporter, stop = Lasting(reporter), StopRequest(stop_after)
     try:
-        with StopRequest().listening() as stop:
+        with stop.listening():
             trainer = Trainer(
                 network, data, settings, run,
                 device=device, precision=precision, reporter=reporter, stop=stop,
@@ -256,7 +260,9 @@ def _fit(
         return run, trainer, state
     except InterruptedRun:
         status = "interrupted"
-        raise
+        if not stop.planned:
+            raise
+        return run, trainer, trainer.state
     except KeyboardInterrupt:  # the second Ctrl-C
         status = "interrupted"
         there = run.checkpoints()
@@ -282,12 +288,3 @@ def _fit(
                 raise
         finally:
             run.release()
-
-
-def versions() -> dict[str, str]:
-    """What the run was made with."""
-    return {
-        "gencli": gencli.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }

@@ -53,15 +53,19 @@ class Settings(Options):
     keep: int = option(3, "Checkpoints kept, beside the best.", min=1)
 
 
+LENGTHS = frozenset({"epochs", "steps", "max_time"})
+"""Settings that say when a training ends."""
+
 MAY_CHANGE = {
-    *("epochs", "steps", "max_time", "device", "threads", "compile"),
+    *LENGTHS,
+    *("device", "threads", "compile"),
     *("sample_every", "checkpoint_every", "log_every", "keep"),
 }
 """Settings that may be given anew when a run is resumed."""
 
 
 GROUPS = {
-    **dict.fromkeys(("epochs", "steps", "max_time"), "Length"),
+    **dict.fromkeys(LENGTHS, "Length"),
     **dict.fromkeys(("device", "precision", "compile", "threads"), "Machine"),
     **dict.fromkeys(("sample_every", "checkpoint_every", "log_every", "keep"), "Records"),
 }

@@ -44,9 +44,14 @@ def sparing_imports() -> Iterator[None]:
 
 
 class StopRequest:
-    """Whether a stop was asked for. A second signal is not caught: it stops at once."""
+    """Whether a stop was asked for. A second signal is not caught: it stops at once.
 
-    def __init__(self) -> None:
+    Args:
+        after: The step after which to stop in any case; None for no such step.
+    """
+
+    def __init__(self, after: int | None = None) -> None:
+        self._after = after
         self._signal: int | None = None
 
     @property
@@ -54,17 +59,25 @@ class StopRequest:
         """Whether training should stop after this step."""
         return self._signal is not None
 
+    @property
+    def planned(self) -> bool:
+        """Whether a stop after some step was wanted from the beginning, and no signal came."""
+        return self._after is not None and self._signal is None
+
+    def due(self, step: int) -> bool:
+        """Whether training should stop after step `step`."""
+        return self.requested or step == self._after
+
     def request(self, number: int = signal.SIGINT) -> None:
         """Ask for a stop, as a signal would."""
         self._signal = number
 
     def error(self, run: Run) -> InterruptedRun:
         """What to raise once the checkpoint is written."""
-        assert self._signal is not None
         return InterruptedRun(
             f"Stopped; a checkpoint of {run.name} was written.",
             f"Continue with: gencli train {run.model} --resume {run.name}",
-            128 + self._signal,
+            0 if self._signal is None else 128 + self._signal,
         )
 
     @contextmanager

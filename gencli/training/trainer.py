@@ -181,7 +181,7 @@ class Trainer:
 
     def _after_step(self, epoch_ended: bool) -> None:
         improved = epoch_ended and self._validate()
-        stopped = self.stop.requested
+        stopped = self.stop.due(self.state.step)
         if stopped or self._is_checkpoint_due(epoch_ended, improved):
             self._save()
         if stopped:
