@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gencli import curves, evaluations, loaded
+from gencli import curves, evaluations, loading
 from gencli.checkpoint import Checkpoint
 from gencli.config import fields_of
 from gencli.data.load import load
@@ -311,7 +311,7 @@ def measure(
     Raises:
         GencliError: As `gencli evaluate` fails.
     """
-    model = loaded.load(
+    model = loading.load(
         str(run.path), checkpoint=checkpoint, ema=not raw, device=str(run.record["device"])
     )
     data = load(session.recorded(run)[1], progress)
