@@ -13,12 +13,10 @@ KIN: dict[str, str] = {
     ),
     **dict.fromkeys(("cfm", "stochastic-interpolants", "sit", "reflow"), "flow-matching"),
     **dict.fromkeys(
-        (
-            *("acgan", "infogan", "text2image", "gan-cls"),
-            *("conditional-gan", "projection-gan", "stargan"),
-        ),
+        (*("acgan", "infogan", "conditional-gan", "projection-gan", "stargan"),),
         "cgan",
     ),
+    **dict.fromkeys(("text2image", "text-to-image", "gan-int", "gan-int-cls"), "gan-cls"),
     **dict.fromkeys(
         (
             *("cyclegan", "spade", "unit", "discogan", "pix2pixhd", "bicyclegan", "srgan"),
@@ -29,7 +27,7 @@ KIN: dict[str, str] = {
     **dict.fromkeys(
         (
             *("stylegan", "stylegan2", "stylegan3", "progan", "pggan", "biggan", "stackgan"),
-            *("stackgan++", "attngan", "lapgan", "gigagan", "msggan"),
+            *("stackgan++", "attngan", "lapgan", "gigagan", "msggan", "r3gan"),
         ),
         "dcgan",
     ),

@@ -124,6 +124,13 @@ MODELS: tuple[ModelSpec, ...] = (
         "latent",
     ),
     _spec(
+        "gan-cls",
+        "adversarial.gan_cls:GANCLS",
+        "Text to image by a GAN whose discriminator also sees mismatched captions",
+        "Reed et al. 2016, arXiv:1605.05396",
+        "latent",
+    ),
+    _spec(
         "ddpm",
         "diffusion.ddpm:DDPM",
         "Denoising diffusion: a U-Net that turns noise into images step by step",

@@ -102,6 +102,17 @@ def source_of(condition: Condition) -> Tensor:
     return condition.source
 
 
+def text_of(condition: Condition) -> Tensor:
+    """The captions (B, L), as tokens, that a model of p(x | caption) is told.
+
+    Raises:
+        UsageError: If there are none.
+    """
+    if condition.text is None:
+        raise UsageError("This model needs text.", "Give it with the condition.")
+    return condition.text
+
+
 def in_turn(
     info: DataInfo, kinds: Collection[ConditionKind], n: int, known: Condition = NOTHING
 ) -> Condition:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from gencli import registry
 from gencli.data.binarize import bernoulli
+from gencli.data.captions import tokens, vocabulary
 from gencli.data.glyphs import render
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
@@ -36,6 +37,7 @@ TINY: dict[str, dict[str, Any]] = {
     "wgan-gp": {"width": 8, "d_width": 8, "hidden": 8},
     "lsgan": {"width": 8, "d_width": 8, "hidden": 8},
     "cgan": {"width": 8, "d_width": 8, "hidden": 8},
+    "gan-cls": {"width": 8, "d_width": 8, "hidden": 8, "caption_dim": 8, "interpolation": 0.5},
     "pix2pix": {"width": 4, "d_width": 4},
     "ddpm": {"width": 8, "multipliers": (1, 1)},
     "flow-matching": {"width": 8, "multipliers": (1, 1)},
@@ -54,25 +56,30 @@ TINY: dict[str, dict[str, Any]] = {
 }
 """Options that make a model small; the others' defaults are small enough or overridden here."""
 
-SIDE: dict[str, int] = {"boltzmann": 7, "pix2pix": 14, "ddpm": 8, "flow-matching": 8}
+SIDE: dict[str, int] = {"boltzmann": 7, "gan-cls": 8, "pix2pix": 14, "ddpm": 8, "flow-matching": 8}
 """Pixels a side, where 28 would take long: the time of a sweep grows with the number of pixels."""
 
 
+WORDS, LENGTH = vocabulary(render(100, seed=0).captions)
+
+
 @cache
-def glyph_images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def glyph_split(n: int, seed: int) -> Split:
     glyphs = render(n, seed=seed)
-    return torch.from_numpy(glyphs.images), torch.from_numpy(glyphs.labels)
+    columns = (glyphs.images, glyphs.labels, tokens(glyphs.captions, WORDS, LENGTH))
+    return Split(*(torch.from_numpy(column) for column in columns))
 
 
 def small_data(binarization: str, side: int = 28) -> ImageData:
     """96 training, 20 validation and 20 test glyphs, as a model trains on them by default."""
-    info = DataInfo(1, side, side, tuple("0123456789"), binarization, source="edges")
+    info = DataInfo(1, side, side, tuple("0123456789"), binarization, WORDS, LENGTH, source="edges")
     splits = {}
     for seed, (name, n) in enumerate({"train": 96, "val": 20, "test": 20}.items()):
-        images, labels = glyph_images(n, seed)
+        split = glyph_split(n, seed)
         if side != 28:
-            images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
-        splits[name] = Split(images, labels)
+            images = F.interpolate(split.images, (side, side), mode="bilinear", antialias=True)
+            split = replace(split, images=images)
+        splits[name] = split
     return ImageData("glyphs", info, fingerprint="small", **splits)
 
 

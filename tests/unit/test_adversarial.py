@@ -9,7 +9,13 @@ from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.adversarial import dcgan, gan
 from gencli.models.adversarial.configs import DCGANConfig, GANConfig
-from gencli.models.adversarial.game import cross_entropy, non_saturating, shifted, two_players
+from gencli.models.adversarial.game import (
+    cross_entropy,
+    non_saturating,
+    relativistic,
+    two_players,
+    zero_centred_penalty,
+)
 from gencli.models.adversarial.networks import Discriminator, Generator, base_map
 from gencli.models.interface import Batch, Step
 
@@ -74,19 +80,6 @@ def test_dcgan_reaches_the_size_of_the_benchmark():
     ]
 
 
-def test_shifted_moves_every_image_by_its_own_few_pixels():
-    torch.manual_seed(0)
-    images = torch.rand(200, 2, 5, 4, requires_grad=True)
-    moved = shifted(images, 1)
-    padded = F.pad(images.detach(), (1, 1, 1, 1))
-    windows = padded.unfold(2, 5, 1).unfold(3, 4, 1).flatten(2, 3)  # (200, 2, 9, 5, 4)
-    fits = (windows == moved.detach().unsqueeze(2)).all(4).all(3).all(1)  # (200, 9)
-    assert fits.any(1).all()
-    assert (fits.sum(0) > 200 / 9 / 2).all()
-    moved.sum().backward()
-    assert images.grad[:, :, 1:-1, 1:-1].eq(1).all()  # what no shift moves out
-
-
 def test_the_discriminator_sees_augmented_images_alone():
     data = DataInfo(1, 8, 8)
     generator, discriminator = Generator("mlp", 4, 4, data), Discriminator("mlp", 4, data)
@@ -115,6 +108,36 @@ def test_smoothing_moves_the_optimum_for_real_images_alone():
     logit = torch.tensor([0.9]).logit().requires_grad_()
     cross_entropy(logit, torch.full((1,), -50.0), smoothing=0.1).backward()
     torch.testing.assert_close(logit.grad, torch.zeros(1), atol=1e-6, rtol=0)
+
+
+def test_a_relativistic_game_is_about_differences():
+    real, fake = torch.randn(2, 50, dtype=torch.float64)
+    expected = -(real - fake).sigmoid().log().mean()
+    torch.testing.assert_close(relativistic(real, fake), expected)
+    options = {"objective": "relativistic", "batch_norm": False, "width": 8, "d_width": 4}
+    model = dcgan.DCGAN(DCGANConfig(**options, hidden=4), DataInfo(1, 8, 8))
+    first, second = model.updates()
+    step, batch = Step(), Batch(torch.rand(6, 1, 8, 8))
+    loss = first.loss(batch, step).total
+    d_real, d_fake = model.D(batch.images), model.D(step.shared["fake"])
+    torch.testing.assert_close(loss, -(d_real - d_fake).sigmoid().log().mean())
+    loss = second.loss(batch, step).total
+    torch.testing.assert_close(loss, -(d_fake - d_real).sigmoid().log().mean())
+    (gradient,) = torch.autograd.grad(loss, model.D.head.bias)
+    assert gradient.abs() > 0  # through D(G(z)) alone: D(x) is that of D's own update
+
+
+@pytest.mark.parametrize(("r1", "r2", "expected"), [(3, 0, 54), (0, 4, 72), (3, 4, 126)])
+def test_penalties_of_a_linear_discriminator(r1: float, r2: float, expected: float):
+    """D(x, y) = e(y) <w, x> with |w| = 1 and e(y) = 6 has a gradient of norm 6 everywhere."""
+    w = F.normalize(torch.randn(64), dim=0)
+
+    def linear(x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        return told * (x.flatten(1) @ w)
+
+    real, made = torch.rand(2, 8, 1, 8, 8)
+    penalty = zero_centred_penalty(linear, r1, r2, real, made, torch.full((8,), 6.0))
+    torch.testing.assert_close(penalty, torch.tensor(float(expected)))
 
 
 def test_spectral_norm_is_one_in_every_layer():
@@ -160,8 +183,8 @@ def test_the_discriminators_loss_reports_both_means_and_the_penalty():
     generator, discriminator = Generator("mlp", 4, 4, data), Discriminator("mlp", 4, data)
     seen = {}
 
-    def penalty(batch: Batch, fake: torch.Tensor) -> torch.Tensor:
-        seen.update(fake=fake)
+    def penalty(real: torch.Tensor, made: torch.Tensor, told: None) -> torch.Tensor:
+        seen.update(real=real, fake=made)
         return torch.tensor(10.0)
 
     torch.manual_seed(1)
@@ -175,6 +198,7 @@ def test_the_discriminators_loss_reports_both_means_and_the_penalty():
     loss = update.loss(batch, step)
     assert step.shared["fake"].requires_grad  # what the generator's update takes
     assert not seen["fake"].requires_grad
+    assert seen["real"].equal(batch.images)
     d_real, d_fake = discriminator(batch.images).mean(), discriminator(seen["fake"]).mean()
     torch.testing.assert_close(loss.total, d_fake - d_real + 10)
     torch.testing.assert_close(loss.metrics["d_real"], d_real.detach())

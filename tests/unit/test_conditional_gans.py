@@ -95,8 +95,8 @@ def test_the_gradient_penalty_is_that_of_the_critic_of_the_class() -> None:
     model.D.forward = critic  # type: ignore[method-assign]
     images = torch.rand(3, 1, 8, 8)
     for label, norm in ((0, 1.0), (1, 3.0), (2, 0.0)):
-        batch = Batch(images, Condition(torch.full((3,), label)))
-        penalty = model.gradient_penalty(batch, images.flip(0))  # type: ignore[operator]
+        labels = torch.full((3,), label)
+        penalty = model.gradient_penalty(images, images.flip(0), labels)  # type: ignore[operator]
         torch.testing.assert_close(penalty, torch.tensor((norm - 1) ** 2))
 
 

@@ -54,7 +54,7 @@ def test_gradient_penalty_of_a_linear_critic(slope: float):
     critic = nn.Linear(64, 1, bias=False)
     critic.weight.data.copy_(slope * e / e.norm())
     model.D.forward = lambda x, labels: critic(x.flatten(1)).squeeze(1)
-    penalty = model.gradient_penalty(Batch(images()), images().flip(0))
+    penalty = model.gradient_penalty(images(), images().flip(0))
     torch.testing.assert_close(penalty, torch.tensor(10 * (slope - 1) ** 2))
     penalty.backward()  # of d/dw 10 (|w| - 1)^2
     gradient = critic.weight.grad[0]
@@ -70,7 +70,7 @@ def test_gradient_penalty_is_as_in_fp32_under_bf16_autocast(network: str):
     for enabled in (False, True):
         torch.manual_seed(1)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            penalty = model.gradient_penalty(Batch(images()), images().flip(0))
+            penalty = model.gradient_penalty(images(), images().flip(0))
         parameters = tuple(model.D.features.parameters())
         grads = torch.autograd.grad(penalty, parameters, allow_unused=True)
         gradients.append(torch.cat([g.flatten().float() for g in grads if g is not None]))

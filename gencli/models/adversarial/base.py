@@ -53,6 +53,7 @@ class AdversarialModel(LatentModel):
         discriminator_loss: Callable[[Tensor, Tensor], Tensor],
         generator_loss: Callable[[Tensor], Tensor],
         r1: float = 0.0,
+        r2: float = 0.0,
         **told: Any,
     ) -> tuple[Update, ...]:
         """`two_players` between this model's networks.
@@ -61,26 +62,30 @@ class AdversarialModel(LatentModel):
             discriminator_loss: As there.
             generator_loss: As there.
             r1: Weight of the penalty on D's gradient at real images; then `penalty` is not told.
+            r2: Weight of the same at made images.
             told: Further arguments of `two_players`.
         """
-        if r1:
-            told["penalty"] = partial(zero_centred_penalty, self.D, r1)
+        if r1 or r2:
+            told["penalty"] = partial(zero_centred_penalty, self.D, r1, r2)
         return two_players(
             self.G, self.D, self.config.latent_dim,
             discriminator_loss=discriminator_loss, generator_loss=generator_loss,
             d_steps=self.config.d_steps, apart=self.D.apart, **told,
         )  # fmt: skip
 
-    def cross_entropy_game(self, smoothing: float, r1: float, **told: Any) -> tuple[Update, ...]:
+    def cross_entropy_game(
+        self, smoothing: float, r1: float, r2: float = 0.0, **told: Any
+    ) -> tuple[Update, ...]:
         """The `game` of Goodfellow et al. 2014 with the non-saturating loss of G.
 
         Args:
             smoothing: Taken off D's target for real images.
             r1: As in `game`.
+            r2: As in `game`.
             told: As in `game`.
         """
         loss = partial(cross_entropy, smoothing=smoothing)
-        return self.game(loss, non_saturating, r1, output=torch.sigmoid, **told)
+        return self.game(loss, non_saturating, r1, r2, output=torch.sigmoid, **told)
 
 
 def told_classes(config: AdversarialConfig, data: DataInfo) -> int:

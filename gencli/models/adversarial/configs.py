@@ -70,7 +70,13 @@ class DCGANConfig(AdversarialConfig, ClassConditional):
     label_smoothing: float = option(0.0, "Taken off D's target for real images.", min=0, max=0.5)
     dropout: float = option(0.0, "Dropout in D.", min=0, max=0.9)
     augment: int = option(0, "Largest random shift, in pixels, of the images that D sees.", min=0)
+    cutout: int = option(0, "Side of a square that is hidden in each of them.", min=0)
+    recolour: bool = option(False, "Change their brightness, saturation and contrast at random.")
+    objective: Literal["cross-entropy", "relativistic"] = option(
+        "cross-entropy", "D judges each image, or real ones against made ones (R3GAN)."
+    )
     r1: float = option(0.0, "Weight of the penalty on D's gradient at real images.", min=0)
+    r2: float = option(0.0, "Weight of the same penalty at made images.", min=0)
 
 
 @dataclass(frozen=True)
@@ -166,3 +172,29 @@ class Pix2PixConfig(Config):
     def conditions(self) -> tuple[ConditionKind, ...]:
         """The source of each image."""
         return ("source",)
+
+
+@dataclass(frozen=True)
+class GANCLSConfig(AdversarialConfig):
+    """Options of `gan-cls`."""
+
+    width: int = option(
+        128, "Channels of G's smallest map, halved whenever the sides double.", min=4
+    )
+    d_width: int = option(
+        32, "Channels of D's largest map, doubled whenever the sides halve.", min=4
+    )
+    hidden: int = option(512, "Units of both networks' dense layers; 0 for none.", min=0)
+    caption_dim: int = option(128, "Numbers of an embedded word and of a caption.", min=1)
+    caption_dropout: float = option(
+        0.1, "Part of the captions left out in training, for empty prompts.", min=0, max=1
+    )
+    interpolation: float = option(
+        0.0, "Weight of G's loss on captions half-way between two (GAN-INT).", min=0
+    )
+    d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
+    r1: float = option(0.5, "Weight of the penalty on D's gradient at real images.", min=0)
+
+    def conditions(self) -> tuple[ConditionKind, ...]:
+        """The caption of each image."""
+        return ("text",)

@@ -7,22 +7,31 @@ The game of the GAN (Goodfellow et al. 2014, arXiv:1406.2661),
 between convolutional networks: G goes up from a small map by transposed convolutions of stride 2
 with batch normalisation, D comes down by strided convolutions.
 
+With `--objective relativistic` D judges a real image against a made one (R3GAN, Huang et al. 2024,
+arXiv:2501.05441), with penalties on its gradient at both (`--r1`, `--r2`):
+
+    D minimises -E log s(D(x) - D(G(z))),    G minimises -E log s(D(G(z)) - D(x))
+
+where s is the logistic function.
+
 Departures: hidden dense layers in both networks, as in InfoGAN (arXiv:1606.03657; `--hidden 0` for
 the paper's), without which strokes are right and digits wrong; D learns more slowly than G (two
 time scales, Heusel et al. 2017, arXiv:1706.08500), without which it wins; 4x4 kernels (5x5 in the
 paper, `--kernel 5` here) because they divide evenly into the stride; fewer channels; images are
-drawn from a moving average of G's weights; in long trainings D can be shown shifted images
-(`--augment`), so that it does not learn the real ones by heart.
+drawn from a moving average of G's weights; where images are few D can be shown changed ones
+(`augment.py`), so that it does not learn the real ones by heart. R3GAN's are other networks, and
+here D(x) in G's loss is from D's own last update.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 from gencli.data.spec import DataInfo
+from gencli.models.adversarial.augment import augmentation
 from gencli.models.adversarial.base import AdversarialModel, told_classes
 from gencli.models.adversarial.configs import DCGANConfig
-from gencli.models.adversarial.game import shifted
+from gencli.models.adversarial.game import non_saturating, relativistic
 from gencli.models.adversarial.networks import Discriminator, Generator
 from gencli.models.interface import Update
 
@@ -51,7 +60,10 @@ class DCGAN(AdversarialModel):
     def updates(self) -> tuple[Update, ...]:
         """The discriminator's `d_steps` updates, then the generator's."""
         c = self.config
-        augment = partial(shifted, most=c.augment) if c.augment else None
-        return self.cross_entropy_game(
-            c.label_smoothing, c.r1, d_lr_scale=c.d_lr_scale, augment=augment
-        )
+        told: dict[str, Any] = {
+            "d_lr_scale": c.d_lr_scale,
+            "augment": augmentation(c.augment, c.cutout, c.recolour),
+        }
+        if c.objective == "relativistic":
+            return self.game(relativistic, non_saturating, c.r1, c.r2, relative=True, **told)
+        return self.cross_entropy_game(c.label_smoothing, c.r1, c.r2, **told)

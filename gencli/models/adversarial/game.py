@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from gencli.models.interface import Batch, Loss, Optimizer, Step, Update
 
-Penalty = Callable[[Batch, Tensor], Tensor]
-"""(real batch, made images (B, C, H, W)) -> a scalar to add to the discriminator's loss."""
+Penalty = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(real images, made ones, both (B, C, H, W) as the discriminator sees them; what it is told of
+them, if anything) -> a scalar to add to its loss."""
 
 
 def two_players(
@@ -30,6 +31,7 @@ def two_players(
     after: Callable[[], None] | None = None,
     augment: Callable[[Tensor], Tensor] | None = None,
     output: Callable[[Tensor], Tensor] | None = None,
+    relative: bool = False,
 ) -> tuple[Update, Update]:
     """`d_steps` updates of the discriminator, each on fresh images, and one of the generator.
 
@@ -56,29 +58,32 @@ def two_players(
         augment: What happens to all images (B, C, H, W) before the discriminator sees them.
         output: Logits -> D(x) for the logged means of D over real and made images; None logs the
             logits themselves.
+        relative: Whether the generator's loss takes D(G(z)) - D(x) in place of D(G(z)). D(x) is
+            that of the discriminator's own last update, so it costs nothing.
     """
     optimizer = optimizer or Optimizer(betas=(0.5, 0.999))
 
     def discriminate(batch: Batch, step: Step) -> Loss:
         labels = batch.condition.labels
         z = torch.randn(len(batch.images), latent_dim, device=batch.images.device)
-        made: Tensor = G(z, labels)
-        step.shared["fake"] = made
-        fake = made.detach()
-        seen = torch.cat([batch.images, fake])
+        fake: Tensor = G(z, labels)
+        step.shared["fake"] = fake
+        seen = torch.cat([batch.images, fake.detach()])
         if augment is not None:
             seen = augment(seen)
+        real, made = seen.chunk(2)
         if apart:
-            d_real, d_fake = (D(x, labels) for x in seen.chunk(2))
+            d_real, d_fake = D(real, labels), D(made, labels)
         else:
             d_real, d_fake = D(seen, None if labels is None else labels.repeat(2)).chunk(2)
         loss = discriminator_loss(d_real, d_fake)
         d_x, d_gz = d_real.detach(), d_fake.detach()
+        step.shared["d_real"] = d_x
         if output is not None:
             d_x, d_gz = output(d_x), output(d_gz)
         metrics = {"d_real": d_x.mean(), "d_fake": d_gz.mean()}
         if penalty is not None:
-            extra = penalty(batch, fake)
+            extra = penalty(real, made, labels)
             loss, metrics["penalty"] = loss + extra, extra.detach()
         return Loss(loss, **metrics)
 
@@ -86,7 +91,8 @@ def two_players(
         fake = step.shared["fake"]
         if augment is not None:
             fake = augment(fake)
-        return Loss(generator_loss(D(fake, batch.condition.labels)))
+        d_fake = D(fake, batch.condition.labels)
+        return Loss(generator_loss(d_fake - step.shared["d_real"] if relative else d_fake))
 
     return (
         Update(
@@ -101,23 +107,6 @@ def two_players(
     )
 
 
-def shifted(images: Tensor, most: int) -> Tensor:
-    """Images (B, C, H, W), each moved by up to `most` pixels along both sides, black coming in.
-
-    Shown to a discriminator instead of the images themselves, real and made alike, it cannot learn
-    the real ones by heart, and gradients still reach the generator (Zhao et al. 2020,
-    arXiv:2006.10738).
-    """
-    n, _, height, width = images.shape
-    device = images.device
-    down, right = torch.randint(2 * most + 1, (2, n, 1), device=device)
-    rows = (down + torch.arange(height, device=device)).unsqueeze(2)
-    columns = (right + torch.arange(width, device=device)).unsqueeze(1)
-    each = torch.arange(n, device=device).view(-1, 1, 1)
-    padded = F.pad(images, (most,) * 4).permute(0, 2, 3, 1)
-    return padded[each, rows, columns].permute(0, 3, 1, 2)
-
-
 def cross_entropy(d_real: Tensor, d_fake: Tensor, smoothing: float = 0.0) -> Tensor:
     """The discriminator's -E log D(x) - E log(1 - D(G(z))), of logits.
 
@@ -128,20 +117,32 @@ def cross_entropy(d_real: Tensor, d_fake: Tensor, smoothing: float = 0.0) -> Ten
     return real.mean() + F.softplus(d_fake).mean()
 
 
-def zero_centred_penalty(D: nn.Module, gamma: float, batch: Batch, fake: Tensor) -> Tensor:
-    """gamma/2 E |grad D(x)|^2 over real images (R1 of Mescheder et al. 2018, arXiv:1801.04406).
+def zero_centred_penalty(
+    D: nn.Module, r1: float, r2: float, real: Tensor, made: Tensor, told: Tensor | None
+) -> Tensor:
+    """r1/2 E |grad D(x)|^2 over real images and r2/2 of the same over made ones.
 
-    The expectation is taken over a quarter of the batch, which costs a quarter.
+    R1 and R2 of Mescheder et al. 2018 (arXiv:1801.04406). The expectations are taken over a quarter
+    of the batch, which costs a quarter.
     """
     few = slice(None, None, 4)
-    x = batch.images[few].detach().requires_grad_()
-    labels = batch.condition.rows(few).labels
-    (gradient,) = torch.autograd.grad(D(x, labels).sum(), x, create_graph=True)
-    return gamma / 2 * gradient.square().flatten(1).sum(1).mean()
+    known = None if told is None else told[few].detach()
+    total = real.new_zeros(())
+    for weight, images in ((r1, real), (r2, made)):
+        if weight:
+            x = images[few].detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(D(x, known).sum(), x, create_graph=True)
+            total = total + weight / 2 * gradient.square().flatten(1).sum(1).mean()
+    return total
+
+
+def relativistic(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """The discriminator's -E log s(D(x) - D(G(z))), of logits, s the logistic function."""
+    return F.softplus(d_fake - d_real).mean()
 
 
 def non_saturating(d_fake: Tensor) -> Tensor:
-    """The generator's -E log D(G(z)), of logits."""
+    """The generator's -E log D(G(z)), of logits, or of D(G(z)) - D(x) in a relativistic game."""
     return F.softplus(-d_fake).mean()
 
 

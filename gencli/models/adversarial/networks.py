@@ -47,7 +47,7 @@ def base_map(data: DataInfo) -> tuple[int, int, int]:
 
 
 class Generator(nn.Module):
-    """From latents to images, with the label's embedding beside the latent if conditional.
+    """From latents to images, with what it is told embedded beside the latent, if anything.
 
     Args:
         network: `conv` or `mlp`.
@@ -59,41 +59,43 @@ class Generator(nn.Module):
         hidden: Units of a convolutional network's hidden dense layers; 0 for none.
         n_hidden: How many of these there are.
         n_classes: 0 without labels.
+        n_told: Numbers that a caption comes to; 0 without captions.
     """
 
     def __init__(
         self, network: Network, latent_dim: int, width: int, data: DataInfo, *,
-        kernel: int = 4, hidden: int = 0, n_hidden: int = 2, n_classes: int = 0,
+        kernel: int = 4, hidden: int = 0, n_hidden: int = 2, n_classes: int = 0, n_told: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.embedding = nn.Embedding(n_classes, latent_dim) if n_classes else None
-        if self.embedding is not None:  # or G makes one image of each class, whatever z is
+        self.embedding = _embedding(n_classes, n_told, latent_dim)
+        if isinstance(self.embedding, nn.Embedding):  # or G makes one image of each class
             nn.init.normal_(self.embedding.weight, std=0.1)
-        n_inputs = latent_dim * (2 if n_classes else 1)
+        n_inputs = latent_dim * (1 if self.embedding is None else 2)
         if network == "mlp":
             self.layers = _upward_mlp(n_inputs, width, data)
         else:
             self.layers = _upward_convolutions(n_inputs, width, data, kernel, [hidden] * n_hidden)
 
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, told: Tensor | None = None) -> Tensor:
         """(B, latent_dim) -> (B, C, H, W) in [0, 1].
 
-        `labels` of a conditional generator are classes (B,); without any, all are mixed evenly.
+        A conditional generator is told classes (B,), without which all are mixed evenly, or what
+        captions come to (B, n_told).
         """
         if self.embedding is not None:
-            if labels is None:
+            if told is None:
                 y = self.embedding.weight.mean(0).expand(len(z), -1)
             else:
-                y = self.embedding(labels)
+                y = self.embedding(told)
             z = torch.cat([z, y], dim=1)
         return torch.sigmoid(self.layers(z).float())
 
 
 class Discriminator(nn.Module):
-    """From images to one number, which the label enters by projection if conditional.
+    """From images to one number, which what it is told enters by projection, if anything.
 
-    Conditional: D(x, y) = w phi(x) + <e(y), phi(x)> with a learnt vector e(y) for each class
-    (Miyato and Koyama 2018, arXiv:1802.05637).
+    Conditional: D(x, y) = w phi(x) + <e(y), phi(x)> with a learnt vector e(y) for each class, or a
+    linear one of what a caption comes to (Miyato and Koyama 2018, arXiv:1802.05637).
 
     Args:
         network: `conv` or `mlp`.
@@ -103,6 +105,7 @@ class Discriminator(nn.Module):
         kernel: Side of the convolutions' kernels, 4 or 5.
         hidden: Units of a convolutional network's hidden dense layer; 0 for none.
         n_classes: 0 without labels.
+        n_told: Numbers that a caption comes to; 0 without captions.
         spectral: Give every layer unit spectral norm.
         dropout: After every hidden layer.
         batch_norm: After every layer of a convolutional network but the first and the last. Real
@@ -111,8 +114,8 @@ class Discriminator(nn.Module):
 
     def __init__(
         self, network: Network, width: int, data: DataInfo, *,
-        kernel: int = 4, hidden: int = 0, n_classes: int = 0, spectral: bool = False,
-        dropout: float = 0.0, batch_norm: bool = False,
+        kernel: int = 4, hidden: int = 0, n_classes: int = 0, n_told: int = 0,
+        spectral: bool = False, dropout: float = 0.0, batch_norm: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.apart = batch_norm and network == "conv"
@@ -123,7 +126,7 @@ class Discriminator(nn.Module):
                 width, data, kernel, hidden, dropout, batch_norm=batch_norm
             )
         self.head = nn.Linear(n_features, 1)
-        self.embedding = nn.Embedding(n_classes, n_features) if n_classes else None
+        self.embedding = _embedding(n_classes, n_told, n_features)
         if self.embedding is not None:  # or labels drown the images at first, and D wins
             nn.init.normal_(self.embedding.weight, std=0.01)
         if spectral:
@@ -131,13 +134,22 @@ class Discriminator(nn.Module):
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
                     spectral_norm(module)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) in [0, 1], and labels (B,) -> (B,) logits or scores."""
-        phi = self.features(2 * x - 1)
+    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) in [0, 1], and classes (B,) or captions (B, n_told) -> logits (B,)."""
+        return self.score(self.features(2 * x - 1), told)
+
+    def score(self, phi: Tensor, told: Tensor | None = None) -> Tensor:
+        """The same of phi(x), (B, n_features): one image may be scored with several captions."""
         out: Tensor = self.head(phi).squeeze(1)
         if self.embedding is not None:
-            out = out + (self.embedding(labels) * phi).sum(1)
+            out = out + (self.embedding(told) * phi).sum(1)
         return out.float()
+
+
+def _embedding(n_classes: int, n_told: int, width: int) -> nn.Embedding | nn.Linear | None:
+    if n_told:
+        return nn.Linear(n_told, width, bias=False)
+    return nn.Embedding(n_classes, width) if n_classes else None
 
 
 class _ToMap(nn.Module):

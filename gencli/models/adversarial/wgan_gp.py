@@ -21,7 +21,7 @@ from gencli.models.adversarial.game import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from gencli.models.interface import Batch, Optimizer, Update
+from gencli.models.interface import Optimizer, Update
 
 
 class WGANGP(AdversarialModel):
@@ -41,12 +41,10 @@ class WGANGP(AdversarialModel):
             penalty=self.gradient_penalty,
         )
 
-    def gradient_penalty(self, batch: Batch, fake: Tensor) -> Tensor:
+    def gradient_penalty(self, real: Tensor, made: Tensor, labels: Tensor | None = None) -> Tensor:
         """Lambda E (|grad f(u)| - 1)^2, with u between real images and made ones (B, C, H, W)."""
-        a = torch.rand(len(fake), 1, 1, 1, device=fake.device)
-        u = torch.lerp(fake, batch.images, a).requires_grad_()
-        (gradient,) = torch.autograd.grad(
-            self.D(u, batch.condition.labels).sum(), u, create_graph=True
-        )
+        a = torch.rand(len(made), 1, 1, 1, device=made.device)
+        u = torch.lerp(made, real, a).requires_grad_()
+        (gradient,) = torch.autograd.grad(self.D(u, labels).sum(), u, create_graph=True)
         norm: Tensor = gradient.flatten(1).norm(dim=1)
         return self.config.penalty * (norm - 1).square().mean()
