@@ -144,10 +144,10 @@ def discard(folder: Path) -> None:
     shutil.rmtree(grave, ignore_errors=True)
 
 
-def sweep(folder: Path, older_than: float = OLD) -> None:
+def sweep(folder: Path, older_than: float = OLD, names: re.Pattern[str] = _TEMPORARY) -> None:
     """Remove what killed writers left in a folder, if it is older than so many seconds."""
     try:
-        left = [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name)]
+        left = [path for path in folder.iterdir() if names.fullmatch(path.name)]
     except OSError:
         return  # no such folder: nothing to sweep
     for path in left:

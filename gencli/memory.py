@@ -1,7 +1,7 @@
 """How much memory there is, asked before a lot of it is taken. No torch here.
 
 Where too much is taken the system may kill the process without a word. What cannot fit is refused
-beforehand.
+beforehand; images of a data set that are large stay on disk.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from gencli.wording import readable_bytes
 
 SHARE = 0.5
 """Of the machine's memory that one set of images may take."""
+
+
+LARGE = 0.25
+"""Of the machine's memory from which on the images of a data set are left on disk."""
 
 
 def physical() -> int | None:
@@ -44,3 +48,9 @@ def see_that_they_fit(
             f"{readable_bytes(there)} of memory.",
             cure,
         )
+
+
+def is_large(n_bytes: int) -> bool:
+    """Whether images of so many bytes are left on disk, mapped, and read as they are needed."""
+    there = physical()
+    return there is not None and n_bytes > LARGE * there

@@ -85,6 +85,29 @@ def cached(folder: Path, key: str, build: Callable[[], Stored]) -> Stored:
         raise unwritable(folder, error) from None
 
 
+def cached_on_disk(folder: Path, key: str, build: Callable[[Path], Stored]) -> Stored:
+    """As `cached`, for images that are too many for the memory.
+
+    Args:
+        folder: Of the cache.
+        key: Of the entry.
+        build: Writes `SPLIT-images.npy` into the folder that it is given, and gives them mapped.
+
+    Raises:
+        DataError: If the folder cannot be written.
+    """
+    entry = folder / f"arrays-{key[:32]}"
+    with suppress(*_UNREADABLE):
+        return _read(entry)
+    discard(entry)  # it is damaged, if there is one
+    with whole_folder(entry, DataError, CURE) as temporary:
+        _write(temporary, build(temporary))
+    try:
+        return _read(entry)
+    except _UNREADABLE:
+        raise DataError(f"{entry} cannot be read back.", CURE) from None
+
+
 def unwritable(folder: Path, error: OSError) -> DataError:
     """The error for a cache that takes no files."""
     return DataError(f"The cache {folder} cannot be written: {error.strerror or error}.", CURE)
@@ -97,7 +120,8 @@ def _write(folder: Path, stored: Stored) -> None:
     for kind, arrays in columns:
         for split, array in arrays.items():
             name = f"{split}-{kind}.npy"
-            np.save(folder / name, array, allow_pickle=False)
+            if not (folder / name).exists():  # it is written already where it is large
+                np.save(folder / name, array, allow_pickle=False)
             checksums[name] = _checksum(folder / name)
             if kind != "tokens":
                 hashed.update(f"{split}-{kind}{array.shape}".encode())

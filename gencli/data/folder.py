@@ -12,30 +12,34 @@ was last read. Both keys hold captions too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-
 from gencli.atomic import whole_file
-from gencli.data.cache import CURE, Stored, cached, digest
-from gencli.data.decode import BROKEN, FORMATS, decode, measure, strict_pillow, why_broken
+from gencli.data.cache import CURE, Stored, cached, cached_on_disk, digest
+from gencli.data.decode import BROKEN, FORMATS, measure, strict_pillow
 from gencli.data.fetch import Progress
-from gencli.data.folder_captions import Written, read_captions, with_captions
+from gencli.data.folder_captions import Written, read_captions
+from gencli.data.folder_decode import (
+    assemble,
+    bad_images,
+    forget,
+    in_memory,
+    in_parts,
+    see_that_there_is_room,
+)
 from gencli.data.folder_files import count_others, each, scan
-from gencli.data.folder_names import arrange
 from gencli.errors import DataError
 from gencli.home import cache_dir
-from gencli.memory import see_that_they_fit
+from gencli.memory import is_large
 
 _VERSION = 1  # of the scan and of the decoding; a change makes the arrays anew
 _DEFAULT_SIZE = 32
 _KEEP_UP_TO = 64  # images that are all squares of one size up to this keep it
-_SHOWN = 20  # names of bad files in a message
 
 
 def load_folder(
@@ -56,8 +60,8 @@ def load_folder(
 
     Raises:
         DataError: If the folder is unreadable, has fewer than two images, has images that cannot be
-            read (unless `skip_bad`), has captions that cannot be read, or is too large for the
-            memory.
+            read (unless `skip_bad`), has captions that cannot be read, or is too large
+            for the disk.
     """
     found = scan(root)
     files, left_out = found.images, count_others(found.others)
@@ -87,11 +91,23 @@ def load_folder(
         size = image_size or _choose_size(sizes)
         key = digest(_VERSION, size, names, hashes, *([written] if found.captions else []))
 
-    def build() -> Stored:
-        captions = written or read_captions(root, names, found.captions, progress)
-        return _decode_all(root, names, captions, size, progress)
+    def texts() -> Written:
+        return written or read_captions(root, names, found.captions, progress)
 
-    stored = cached(folder, key, build)
+    def build() -> Stored:
+        return assemble(root, names, texts(), in_memory(root, names, size, progress))
+
+    parts = folder / f"parts-{key}"
+
+    def build_on_disk(place: Path) -> Stored:
+        see_that_there_is_room(len(names), size, folder)
+        return assemble(root, names, texts(), in_parts(root, names, size, parts, progress), place)
+
+    if is_large(len(names) * 3 * size * size):
+        stored = cached_on_disk(folder, key, build_on_disk)
+        forget(parts)
+    else:
+        stored = cached(folder, key, build)
     if not known and not stored.bad:  # a bad file may become readable without a change of time
         with whole_file(pointer, DataError, CURE) as file:
             file.write(json.dumps([key, size]).encode())
@@ -102,7 +118,7 @@ def load_folder(
         notes.append(left_out)
     if stored.bad:
         if not skip_bad:
-            raise _bad_images(root, stored.bad, len(files))
+            raise bad_images(root, stored.bad, len(files))
         notes.append(f"images that cannot be read were skipped: {len(stored.bad)} of {len(files)}")
     return replace(stored, notes=tuple(notes))
 
@@ -136,49 +152,3 @@ def _choose_size(sizes: Iterable[tuple[int, int] | None]) -> int:
         if size and size[0] == size[1] <= _KEEP_UP_TO:
             return size[0]
     return _DEFAULT_SIZE
-
-
-def _decode_all(
-    root: Path, names: Sequence[str], written: Written, size: int, progress: Progress | None
-) -> Stored:
-    see_that_they_fit(
-        len(names) * 3 * size * size, "The images", "Choose a smaller --image-size.", DataError
-    )
-    pixels = np.empty((len(names), 3, size, size), np.uint8)
-
-    def read(number: int) -> int | str:
-        """Put an image in its place and give its channels, or say why it cannot be read."""
-        try:
-            image = decode(root / names[number], size)
-        except BROKEN as error:
-            return f"{names[number]} ({why_broken(error)})"
-        pixels[number] = image
-        return len(image)
-
-    with strict_pillow():
-        results = each(read, range(len(names)), f"decoding {root.name}", progress)
-    bad = tuple(result for result in results if isinstance(result, str))
-    good = np.array([i for i, result in enumerate(results) if isinstance(result, int)], np.int64)
-    if not good.size:
-        raise _bad_images(root, bad, len(names))
-    if good.size < 2:
-        raise DataError(
-            f"There is only one image in {root}.", "A model learns from many: add images."
-        )
-    layout = arrange([names[i] for i in good])
-    channels = 1 if all(result == 1 for result in results if isinstance(result, int)) else 3
-    images = {split: pixels[good[rows], :channels] for split, rows in layout.splits.items()}
-    notes = layout.notes + written.notes
-    stored = Stored(images, layout.labels, layout.classes, notes=notes, bad=bad)
-    if not written.texts:
-        return stored
-    texts = {s: [written.texts[i] for i in good[rows]] for s, rows in layout.splits.items()}
-    return with_captions(stored, texts)
-
-
-def _bad_images(root: Path, bad: Sequence[str], n: int) -> DataError:
-    more = f", and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-    return DataError(
-        f"{len(bad)} of {n} images in {root} cannot be read: {', '.join(bad[:_SHOWN])}{more}.",
-        "Repair or delete them, or leave them out with --skip-bad.",
-    )

@@ -16,6 +16,7 @@ NEARLY = 0.995
 
 _FLAT = 4.0  # grey levels of spread below which there is nothing to recognise
 _ROWS = 2_048
+_BLOCK = 65_536  # images compared with at once
 
 
 class Pair(NamedTuple):
@@ -54,16 +55,19 @@ def nearly_same(first: Tensor, second: Tensor, threshold: float = NEARLY) -> lis
         second: (M, C, H, W) uint8, such as the test images.
         threshold: Least correlation.
     """
-    if not len(first) or not len(second):
-        return []
-    reference = small_versions(first)
-    found = []
-    for start, part in zip(
-        range(0, len(second), _ROWS), torch.split(small_versions(second), _ROWS), strict=True
-    ):
-        best, where = (part @ reference.T).max(1)
-        found += [
-            Pair(int(where[row]), start + row, float(best[row]))
-            for row in (best >= threshold).nonzero().squeeze(1).tolist()
-        ]
+    others = small_versions(second)
+    best = torch.full((len(others),), -1.0)
+    where = torch.zeros(len(others), dtype=torch.int64)
+    for start in range(0, len(first), _BLOCK):
+        reference = small_versions(first[start : start + _BLOCK])
+        for row in range(0, len(others), _ROWS):
+            part = slice(row, row + _ROWS)
+            value, at = (others[part] @ reference.T).max(1)
+            better = value > best[part]
+            best[part] = torch.where(better, value, best[part])
+            where[part] = torch.where(better, start + at, where[part])
+    found = [
+        Pair(int(where[row]), row, float(best[row]))
+        for row in (best >= threshold).nonzero().squeeze(1).tolist()
+    ]
     return sorted(found, key=lambda pair: -pair.correlation)

@@ -21,6 +21,8 @@ from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
 from gencli.home import cache_dir, user_path
 from gencli.kinds import Binarization
+from gencli.memory import is_large, see_that_they_fit
+from gencli.wording import readable_bytes
 
 _VERSION = 1  # of resizing and of the static draw; a change makes the arrays anew
 _DEFAULT_VAL = 5_000
@@ -33,22 +35,43 @@ class Split:
     """Images of one split.
 
     Attributes:
-        images: (N, C, H, W) uint8 on the CPU.
+        stored: (M, C, H, W) uint8 on the CPU, or mapped from a file.
         labels: (N,) int64, or None where there are none.
         text: Captions as tokens (N, L) int64, or None where there are none.
+        chosen: Which of `stored` the split has, (N,) int64; None for all in their order.
     """
 
-    images: Tensor
+    stored: Tensor
     labels: Tensor | None
     text: Tensor | None = None
+    chosen: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.stored if self.chosen is None else self.chosen)
+
+    @property
+    def images(self) -> Tensor:
+        """(N, C, H, W) uint8; in memory where only some are chosen."""
+        return self.stored if self.chosen is None else self.stored[self.chosen]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the images are left on disk."""
+        return is_large(self.stored.numel())
 
     def rows(self, which: Tensor | slice) -> Split:
-        """Some of the images."""
+        """Some of the images, in memory."""
         columns = (None if t is None else t[which] for t in (self.labels, self.text))
-        return Split(self.images[which], *columns)
+        where = which if self.chosen is None else self.chosen[which]
+        return Split(self.stored[where], *columns)
+
+    def only(self, which: Tensor) -> Split:
+        """The images (n,) `which`; on disk where these are."""
+        if not self.is_large:
+            return self.rows(which)
+        labels, text = (None if t is None else t[which] for t in (self.labels, self.text))
+        where = which if self.chosen is None else self.chosen[which]
+        return Split(self.stored, labels, text, where)
 
 
 @dataclass(frozen=True)
@@ -185,9 +208,13 @@ def _assemble(
         )
         for split, images in stored.images.items()
     }
+    if how in ("static", "threshold"):
+        n_bytes = sum(split.stored.numel() for split in splits.values())
+        cure = "Use --binarize dynamic, or a smaller --image-size."
+        see_that_they_fit(n_bytes, f"{how} binarisation of the images", cure, DataError)
     if how == "threshold":
         splits = {
-            split: replace(part, images=binarizing.threshold(part.images))
+            split: replace(part, stored=binarizing.threshold(part.stored))
             for split, part in splits.items()
         }
     train, own, val = splits["train"], splits.get("val"), options.val
@@ -202,7 +229,10 @@ def _assemble(
                 f"--val {n_val} does not fit {n} training images.", f"It takes 0 to {n - 1}."
             )
         train, own = _held_out(train, n_val)
-    _, channels, height, width = train.images.shape
+    if train.is_large:
+        size = readable_bytes(train.stored.numel())
+        notes += (f"{size} of images stay on disk and are read as they are needed",)
+    _, channels, height, width = train.stored.shape
     info = DataInfo(
         channels,
         height,
@@ -233,6 +263,8 @@ def _joined(first: Split, second: Split) -> Split:
     def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
         return None if a is None or b is None else torch.cat([a, b])
 
+    n_bytes = first.stored.numel() + second.stored.numel()
+    see_that_they_fit(n_bytes, "The images", "Leave --val out.", DataError)
     return Split(
         torch.cat([first.images, second.images]),
         both(first.labels, second.labels),
@@ -244,4 +276,4 @@ def _held_out(train: Split, n_val: int) -> tuple[Split, Split]:
     if not n_val:
         return train, train.rows(slice(0))
     kept, held = hold_out(len(train), n_val)
-    return train.rows(kept), train.rows(held)
+    return train.only(kept), train.only(held)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -49,6 +49,9 @@ __all__ = ["N_FEATURES", "Judge", "JudgeFacts", "find_judge", "judge_for", "judg
 
 VERSION = 2
 """Goes up when the network or its training changes: figures by different judges don't compare."""
+
+MOST = 200_000
+"""Images that a judge learns from at most."""
 
 PACKAGED = Path(__file__).parent / "judges"
 """The folder of the judges that come with the package."""
@@ -210,20 +213,38 @@ def _cached(key: str) -> Path:
 
 
 def _canonical(data: ImageData) -> Split:
-    """All images outside the test split that it can learn from, in the order of a hash of each."""
+    """The images outside the test split that it learns from, in the order of a hash of each.
+
+    All that it can learn from, or of more than `MOST` those that come first in that order.
+    """
     parts = [data.train, data.val]
-    labels = None
     if task_of(data) == "classes":
         parts = [part for part in parts if part.labels is not None]
-        labels = torch.cat([part.labels for part in parts if part.labels is not None])
-    images = torch.cat([part.images for part in parts])
-    classes = [0] * len(images) if labels is None else labels.tolist()
-    hashes = [
-        blake2b(row, digest_size=16, salt=int(label).to_bytes(8, "little")).digest()
-        for row, label in zip(images.flatten(1).numpy(), classes, strict=True)
-    ]
-    order = torch.tensor(sorted(range(len(hashes)), key=hashes.__getitem__))
-    return Split(images[order], None if labels is None else labels[order])
+    hashes = [hashed for part in parts for hashed in _hashes(part, task_of(data))]
+    order = torch.tensor(sorted(range(len(hashes)), key=hashes.__getitem__)[:MOST])
+    # taken from each part in its own order and put in that of the hashes
+    images, labels, place = [], [], []
+    first = 0
+    for part in parts:
+        here = ((order >= first) & (order < first + len(part))).nonzero().squeeze(1)
+        some = part.rows(order[here] - first)
+        images.append(some.images)
+        labels += [] if some.labels is None else [some.labels]
+        place.append(here)
+        first += len(part)
+    back = torch.cat(place).argsort()
+    told = task_of(data) == "classes"
+    return Split(torch.cat(images)[back], torch.cat(labels)[back] if told else None)
+
+
+def _hashes(part: Split, task: Task) -> Iterator[bytes]:
+    """A hash of each image, and of its class where classes are told."""
+    for start in range(0, len(part), LOOK):
+        some = part.rows(slice(start, start + LOOK))
+        told = some.labels is not None and task == "classes"
+        classes = some.labels.tolist() if told and some.labels is not None else [0] * len(some)
+        for row, label in zip(some.images.flatten(1).numpy(), classes, strict=True):
+            yield blake2b(row, digest_size=16, salt=int(label).to_bytes(8, "little")).digest()
 
 
 def _tensors(network: JudgeNetwork) -> dict[str, Tensor]:

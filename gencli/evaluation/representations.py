@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gencli.data.conditions import Condition
 from gencli.data.load import Split
-from gencli.data.store import ResidentStore
+from gencli.data.store import store_of
 from gencli.evaluation.classifier import one_thread
 from gencli.evaluation.clustering import (
     contingency,
@@ -167,7 +167,7 @@ def through(
 ) -> Tensor:
     """What a function of the model gives for all images of a split, on the CPU."""
     model = measuring.model
-    store = ResidentStore(split, measuring.data.info, model.device, model.conditions)
+    store = store_of(split, measuring.data.info, model.device, model.conditions)
     parts: list[Tensor] = []
     for batch in store.in_order(measuring.batch_size or _AT_ONCE):
         parts.append(function(batch.images, batch.condition).cpu())

@@ -27,6 +27,8 @@ from gencli.wording import counted, readable, readable_bytes, spoken
 
 Told = Callable[[str, int, int], None]
 
+_MOST = 100_000  # training images among which the nearest are looked for
+
 
 @dataclass(frozen=True)
 class Section:
@@ -118,7 +120,7 @@ def _trained(
     if data.fingerprint != run.record["data"]["fingerprint"]:
         missing.append("The data have changed since the training; none of them are shown.")
         return model, None, None
-    return model, data.train.images, data.test.images
+    return model, data.train.rows(slice(_MOST)).images, data.test.images
 
 
 def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:

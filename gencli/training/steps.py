@@ -83,6 +83,7 @@ class Steps:
     def _batch(self, number: int) -> Batch:
         with torch.no_grad():
             batch = self.stage.prepare(self.store.batch(self.order.indices(number)))
+            self.store.expect(self.order.indices(number + 1))
         if self.model.channels_last and batch.images.dim() == 4:
             images = batch.images.contiguous(memory_format=torch.channels_last)
             batch = batch._replace(images=images)

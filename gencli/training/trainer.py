@@ -18,7 +18,7 @@ from torch import Tensor
 from gencli.data.conditions import in_turn
 from gencli.data.load import ImageData
 from gencli.data.order import Order
-from gencli.data.store import ResidentStore
+from gencli.data.store import store_of
 from gencli.errors import DivergedError
 from gencli.models.interface import GenerativeModel, Stage
 from gencli.random import mix_seed
@@ -85,10 +85,10 @@ class Trainer:
         self.precision, self.reporter, self.stop = precision, reporter, stop
         self.taken_over = taken_over
         told = model.conditions
-        self.train_store = ResidentStore(data.train, data.info, device, told)
+        self.train_store = store_of(data.train, data.info, device, told)
         self.val_store = None
         if len(data.val):
-            self.val_store = ResidentStore(data.val, data.info, device, told)
+            self.val_store = store_of(data.val, data.info, device, told)
         shown = next((self.val_store or self.train_store).in_order(N_IMAGES))
         condition = in_turn(data.info, told, N_IMAGES, shown.condition)
         self.preview = Preview(model, run, settings.sample_every, condition)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from gencli.data import folder as folders
+from gencli.data import folder_decode
 from gencli.data.folder import load_folder
 from gencli.errors import DataError
 
@@ -37,7 +38,7 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(folders, "decode", fail)
+    monkeypatch.setattr(folder_decode, "decode", fail)
 
 
 def test_folder_becomes_arrays(root: Path) -> None:
@@ -189,9 +190,10 @@ def test_unreadable_folder_is_an_error(root: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_more_than_the_memory_is_refused_at_once(root: Path) -> None:
-    with pytest.raises(DataError, match="GB of this machine") as caught:
-        load_folder(root, 100_000)
-    assert "--image-size" in caught.value.cure
+    for size, problem in ((10_000_000, "GB of this machine"), (50_000, "GB on disk")):
+        with pytest.raises(DataError, match=problem) as caught:
+            load_folder(root, size)
+        assert "--image-size" in caught.value.cure
 
 
 def test_damaged_pointer_is_no_obstacle(root: Path, home: Path) -> None:

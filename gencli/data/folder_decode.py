@@ -1,0 +1,196 @@
+"""The images of a folder decoded: all in memory, or in parts on disk where they are too many.
+
+Parts stay on disk until the whole set is made of them, so that a reading that was stopped goes on
+where it was.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from gencli.atomic import discard, sweep, writing
+from gencli.data.cache import CURE, Images, Stored, cached, digest
+from gencli.data.decode import BROKEN, decode, strict_pillow, why_broken
+from gencli.data.fetch import Progress
+from gencli.data.folder_captions import Written, with_captions
+from gencli.data.folder_files import each
+from gencli.data.folder_names import arrange
+from gencli.errors import DataError
+from gencli.memory import see_that_they_fit
+from gencli.wording import readable_bytes
+
+PART_BYTES = 1 << 28
+"""Of the images of a part on disk, about."""
+
+_PARTS = re.compile("parts-[0-9a-f]+")
+_SHOWN = 20  # names of bad files in a message
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The images of a list of files.
+
+    Attributes:
+        at: Rows (n,) -> their images (n, 3, size, size), in memory.
+        channels: Of each image: 1, 3, or 0 where it could not be read.
+        bad: Files that could not be read, each with the reason.
+    """
+
+    at: Callable[[Rows], Images]
+    channels: Rows
+    bad: tuple[str, ...]
+
+
+def in_memory(root: Path, names: Sequence[str], size: int, progress: Progress | None) -> Decoded:
+    """All images in one array."""
+    pixels = np.empty((len(names), 3, size, size), np.uint8)
+
+    def read(number: int) -> int | str:
+        """Put an image in its place and give its channels, or say why it cannot be read."""
+        try:
+            image = decode(root / names[number], size)
+        except BROKEN as error:
+            return f"{names[number]} ({why_broken(error)})"
+        pixels[number] = image
+        return len(image)
+
+    with strict_pillow():
+        results = each(read, range(len(names)), f"decoding {root.name}", progress)
+    bad = tuple(result for result in results if isinstance(result, str))
+    channels = np.array([0 if isinstance(r, str) else r for r in results], np.int64)
+    return Decoded(lambda rows: pixels[rows], channels, bad)
+
+
+def in_parts(
+    root: Path, names: Sequence[str], size: int, parts: Path, progress: Progress | None
+) -> Decoded:
+    """The images in a folder of parts, each on disk as soon as it is decoded.
+
+    Args:
+        root: Where the images are.
+        names: Theirs, relative to `root`.
+        size: Side of the squares.
+        parts: The folder; what is in it already is of the same files.
+        progress: Told how many images are decoded.
+    """
+    n = max(1, PART_BYTES // (3 * size * size))
+    made: list[Stored] = []
+    for first in range(0, len(names), n):
+
+        def build(first: int = first) -> Stored:
+            def told(what: str, done: int, _: int) -> None:
+                if progress:
+                    progress(what, first + done, len(names))
+
+            part = in_memory(root, names[first : first + n], size, told)
+            rows = np.arange(len(part.channels))
+            return Stored({"part": part.at(rows)}, {"part": part.channels}, bad=part.bad)
+
+        made.append(cached(parts, digest(first), build))
+
+    def at(rows: Rows) -> Images:
+        images = np.empty((len(rows), 3, size, size), np.uint8)
+        numbers = rows // n
+        for number in np.unique(numbers):
+            here = numbers == number
+            images[here] = made[number].images["part"][rows[here] - number * n]
+        return images
+
+    channels = np.concatenate([part.labels["part"] for part in made])
+    return Decoded(at, channels, tuple(text for part in made for text in part.bad))
+
+
+def see_that_there_is_room(n: int, size: int, folder: Path) -> None:
+    """See that a folder has room for `n` images, in parts and as a whole.
+
+    Raises:
+        DataError: If it has not, or if a single image does not fit in the memory.
+    """
+    cure = "Choose a smaller --image-size."
+    see_that_they_fit(3 * size * size, "An image", cure, DataError)
+    n_bytes = 2 * n * 3 * size * size
+    with writing(folder, DataError, CURE):
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise DataError(
+            f"The images would take {readable_bytes(n_bytes)} on disk, where "
+            f"{readable_bytes(free)} are free.",
+            f"{cure[:-1]}, or set GENCLI_HOME to a folder with more room.",
+        )
+
+
+def forget(parts: Path) -> None:
+    """Remove a folder of parts, and those that were given up a day ago or longer."""
+    discard(parts)
+    sweep(parts.parent, names=_PARTS)
+
+
+def assemble(
+    root: Path, names: Sequence[str], written: Written, decoded: Decoded, place: Path | None = None
+) -> Stored:
+    """The splits of a folder, made of its images.
+
+    Args:
+        root: The folder.
+        names: Of the files, relative to it.
+        written: Their captions.
+        decoded: Their images.
+        place: A folder for the images' arrays, which then are mapped; None keeps them in memory.
+
+    Raises:
+        DataError: If there are fewer than two images.
+    """
+    good = decoded.channels.nonzero()[0]
+    if not good.size:
+        raise bad_images(root, decoded.bad, len(names))
+    if good.size < 2:
+        raise DataError(
+            f"There is only one image in {root}.", "A model learns from many: add images."
+        )
+    layout = arrange([names[i] for i in good.tolist()])
+    channels = 1 if (decoded.channels[good] == 1).all() else 3
+    images = {}
+    for split, rows in layout.splits.items():
+        if place is None:
+            images[split] = decoded.at(good[rows])[:, :channels]
+        else:
+            target = place / f"{split}-images.npy"
+            images[split] = _on_disk(target, decoded, good[rows], channels)
+    notes = layout.notes + written.notes
+    stored = Stored(images, layout.labels, layout.classes, notes=notes, bad=decoded.bad)
+    if not written.texts:
+        return stored
+    texts = {
+        s: [written.texts[i] for i in good[rows].tolist()] for s, rows in layout.splits.items()
+    }
+    return with_captions(stored, texts)
+
+
+def _on_disk(target: Path, decoded: Decoded, rows: Rows, channels: int) -> Images:
+    size = decoded.at(rows[:1]).shape[-1]
+    n = max(1, PART_BYTES // (3 * size * size))
+    array: Images = open_memmap(target, "w+", np.uint8, (len(rows), channels, size, size))
+    for first in range(0, len(rows), n):
+        some = rows[first : first + n]
+        array[first : first + len(some)] = decoded.at(some)[:, :channels]
+    return array
+
+
+def bad_images(root: Path, bad: Sequence[str], n: int) -> DataError:
+    """The error for files that cannot be read."""
+    more = f", and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    return DataError(
+        f"{len(bad)} of {n} images in {root} cannot be read: {', '.join(bad[:_SHOWN])}{more}.",
+        "Repair or delete them, or leave them out with --skip-bad.",
+    )
