@@ -97,8 +97,8 @@ def whole_folder(
         temporary.mkdir()
         try:
             yield temporary
-            for file in temporary.iterdir():
-                sync(file)
+            for path in temporary.rglob("*"):
+                sync(path)
             sync(temporary)
             try:
                 temporary.rename(target)

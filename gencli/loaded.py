@@ -86,16 +86,17 @@ class LoadedModel:
         n: int,
         *,
         seed: int = 0,
+        first: int = 0,
         condition: Condition | None = None,
         batch_size: int | None = None,
         on_step: OnStep | None = None,
         **options: Any,
     ) -> Iterator[Tensor]:
-        """What `sample` gives, batch by batch, on the CPU."""
+        """What `sample` gives, batch by batch, on the CPU; from image `first` of the seed on."""
         own = self.sampling(options)
         return draw(
-            self.model, n, seed=seed, condition=self.told(n, condition), batch_size=batch_size,
-            options=own, on_step=on_step,
+            self.model, n, seed=seed, first=first, condition=self.told(n, condition),
+            batch_size=batch_size, options=own, on_step=on_step,
         )  # fmt: skip
 
     def see_that_they_fit(self, n: int) -> None:

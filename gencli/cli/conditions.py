@@ -38,7 +38,7 @@ _OPTIONS: dict[ConditionKind, dict[str, Any]] = {
         "source": Annotated[
             str | None,
             typer.Option(
-                help="Image to start from: a file, or test:0..7 of the data set.",
+                help="To translate: an image, a folder (to a folder), or test:0..7 (to a sheet).",
                 metavar="IMAGES",
             ),
         ]
@@ -120,10 +120,10 @@ def _tokens(lines: Sequence[str], model: LoadedModel) -> Any:
 
 
 def _source(reference: str, model: LoadedModel) -> Any:
-    """Source images: those of the data set are derived as in training, files are taken as are."""
+    """Source images: those of the data set are derived as in training, a file is one already."""
     from gencli.cli.images import read_images, read_source
     from gencli.data.source_images import derive
 
     if Path(reference).expanduser().is_file():
-        return read_source(reference, model.data)
+        return read_source(Path(reference).expanduser(), model.data)
     return derive(read_images(reference, model), model.data.source)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gencli.cli import console
@@ -13,12 +14,15 @@ from gencli.cli.opening import same_data
 from gencli.data.conditions import Batch
 from gencli.data.decode import BROKEN, decode, strict_pillow, why_broken
 from gencli.data.load import load
+from gencli.data.source_images import derive
 from gencli.data.spec import DataInfo
 from gencli.data.store import ResidentStore
 from gencli.errors import DataError, UsageError
 from gencli.home import user_path
 from gencli.loaded import LoadedModel
 from gencli.training.session import recorded
+
+_SPLIT = re.compile(r"(train|val|test):(\d+)(?:\.\.(\d+))?")
 
 
 def read_images(reference: str, loaded: LoadedModel) -> Tensor:
@@ -39,7 +43,7 @@ def read_batch(reference: str, loaded: LoadedModel) -> Batch:
         UsageError: If the reference is neither.
     """
     info = loaded.data
-    match = re.fullmatch(r"(train|val|test):(\d+)(?:\.\.(\d+))?", reference)
+    match = _SPLIT.fullmatch(reference)
     if match is None:
         path = user_path(reference)
         if not path.is_file():
@@ -64,14 +68,28 @@ def read_batch(reference: str, loaded: LoadedModel) -> Batch:
     return Batch(_binary(chosen.images.float() / 255, info), known)
 
 
-def read_source(reference: str, info: DataInfo) -> Tensor:
-    """A source image (1, C', H', W') in [0, 1] from a file.
+def read_source(path: Path, info: DataInfo) -> Tensor:
+    """A source image (1, C', H', W') in [0, 1] from a file, which is one already.
+
+    What `half` and `mask` hide is hidden here too, and what is `small` is enlarged as in training:
+    a source image stays what it is, and any other becomes one. Outlines cannot be told from
+    photographs and are taken as they are.
 
     Raises:
         DataError: If the file cannot be read.
     """
     channels, height, width = info.source_shape
-    return _read_file(Path(reference).expanduser(), DataInfo(channels, height, width))
+    if info.source == "small":
+        small = _read_file(path, DataInfo(channels, (height + 1) // 2, (width + 1) // 2))
+        return F.interpolate(small, scale_factor=2.0, mode="nearest")[..., :height, :width]
+    image = _read_file(path, DataInfo(channels, height, width))
+    shown = derive(image, info.source) if info.source in ("half", "mask") else None
+    return image if shown is None else shown
+
+
+def in_split(reference: str) -> bool:
+    """Whether a reference is to images of the data set, such as test:0..7."""
+    return _SPLIT.fullmatch(reference) is not None
 
 
 def _read_file(path: Path, info: DataInfo) -> Tensor:

@@ -35,7 +35,12 @@ def sample(
     run: RunArgument,
     n: Annotated[
         int | None,
-        typer.Option("--n", "-n", help="How many images: 64, or 6 of each with --complete.", min=1),
+        typer.Option(
+            "--n",
+            "-n",
+            min=1,
+            help="How many images: 64; of each, 6 with --complete, 1 with --source test:0..7.",
+        ),
     ] = None,
     out: Out = None,
     format: Annotated[
@@ -91,6 +96,10 @@ def sample(
         write_png(captioned(picture, text), where)
         announce(where)
         return
+    if (source := own.get("source")) is not None and _translated(
+        model, source, out, force, format, n, seed, batch_size, options, own, text
+    ):
+        return
     n = n or N_IMAGES
     condition = conditions.read(own, model, n)
     suffix = {"grid": ".png", "png": "" if n > 1 else ".png", "npz": ".npz", "gif": ".gif"}[format]
@@ -100,6 +109,34 @@ def sample(
     else:
         _images(model, where, format, n, seed, condition, batch_size, options, preview, text)
     announce(where)
+
+
+def _translated(
+    model: Any, source: str, out: str | None, force: bool, format: str, n: int | None, seed: int,
+    batch_size: int | None, options: dict[str, Any], own: dict[str, Any], text: str,
+) -> bool:  # fmt: skip
+    """Translate a folder, or images of the data set to a sheet; false where `source` is neither."""
+    from gencli.cli.images import in_split
+    from gencli.cli.translation import refuse, translate_folder, translation_sheet
+    from gencli.home import user_path
+    from gencli.viz.caption import captioned
+    from gencli.viz.grid import write_png
+
+    told: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "options": options, "own": own}
+    if user_path(source).is_dir():
+        refuse(format, n)
+        folder = target(out, force, model.run, "translation", "")
+        assert isinstance(folder, Path)
+        translate_folder(model, user_path(source), folder, **told)
+        announce(folder)
+        return True
+    if format == "grid" and in_split(source):
+        picture = translation_sheet(model, source, each=n or 1, **told)
+        where = target(out, force, model.run, "translation", ".png")
+        write_png(captioned(picture, text), where)
+        announce(where)
+        return True
+    return False
 
 
 def _images(

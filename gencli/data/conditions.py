@@ -136,7 +136,7 @@ def in_turn(
     return Condition(
         torch.arange(n) % max(info.n_classes, 1),
         torch.zeros(n, max(info.caption_length, 1), dtype=torch.int64),
-        torch.full((n, *info.source_shape), 0.5),
+        torch.tensor(0.5).expand(n, *info.source_shape),
     ).only(kinds)
 
 

@@ -40,6 +40,7 @@ def draw(
     n: int,
     *,
     seed: int,
+    first: int = 0,
     condition: Condition = NOTHING,
     batch_size: int | None = None,
     options: Mapping[str, Any] | None = None,
@@ -54,6 +55,7 @@ def draw(
         model: In evaluation mode.
         n: How many.
         seed: Of the whole draw.
+        first: Number of the first image within the draw.
         condition: Of the `n` images, of the kinds that the model takes.
         batch_size: Images per forward pass; None means as many as are fastest.
         options: The model's own, such as `temperature`.
@@ -66,10 +68,10 @@ def draw(
     size = batch_size or (model.cpu_sample_batch if device.type == "cpu" else SAMPLE_BATCH)
     bf16 = model.bf16_sampling and has_fast_bf16(device)
     condition = condition.to(device)
-    for first in range(0, n, size):
-        rows = range(first, min(first + size, n))
-        generator = ImageGenerator(seed, rows, device)
-        asked = condition.rows(slice(first, rows.stop))
+    for start in range(0, n, size):
+        rows = range(start, min(start + size, n))
+        generator = ImageGenerator(seed, [first + row for row in rows], device)
+        asked = condition.rows(slice(start, rows.stop))
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             images = model.sample(len(rows), generator=generator, condition=asked, **given)
         yield images.float().cpu()

@@ -152,7 +152,7 @@ class Pix2PixConfig(Config):
     """Options of `pix2pix`."""
 
     training: ClassVar[Training] = Training(
-        epochs=5, batch_size=32, lr=5e-4, lr_schedule="cosine", ema_decay=0.999
+        epochs=5, batch_size=32, lr=1e-3, lr_schedule="cosine", ema_decay=0.999
     )
     Sampling: ClassVar[type[Options]] = Pix2PixSampling
 
