@@ -96,6 +96,17 @@ class ClassConditional(Config):
 
 
 @dataclass(frozen=True)
+class TextConditional(Config):
+    """Options of a model of p(x | caption), where it is asked to be one."""
+
+    text: bool = option(False, "Learn what captions say, for --prompt.")
+
+    def conditions(self) -> tuple[ConditionKind, ...]:
+        """The caption of each image, if asked for, beside what other bases add."""
+        return (*super().conditions(), "text") if self.text else super().conditions()
+
+
+@dataclass(frozen=True)
 class Field:
     """One option of a config, ready for a command line or a page of documentation."""
 

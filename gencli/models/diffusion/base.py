@@ -79,10 +79,10 @@ class NoiseToImage(GenerativeModel):
         return torch.lerp(unconditional, conditional, guidance)
 
     def untold(self, n: int) -> Condition:
-        """What `n` images are told that are told nothing: a class of none."""
-        return Condition(torch.full((n,), self.data.n_classes, device=self.device)).only(
-            self.conditions
-        )
+        """What `n` images are told that are told nothing: a class of none, an empty caption."""
+        none = torch.full((n,), self.data.n_classes, device=self.device)
+        empty = torch.zeros(n, self.data.caption_length, dtype=torch.int64, device=self.device)
+        return Condition(none, empty).only(self.conditions)
 
     def _withheld(self, condition: Condition, n: int) -> Condition:
         if condition.nothing:

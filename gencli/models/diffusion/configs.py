@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import ClassConditional, Options, Training, option
+from gencli.config import ClassConditional, Options, TextConditional, Training, option
 
-_GUIDANCE = "--conditional: 0 ignores the class, 1 is the plain model, more insists."
+_GUIDANCE = "To class or caption: 0 ignores it, 1 is the plain model, more insists."
 _STEPS = "Evaluations of the U-Net for each image: 20 unless given, at most --timesteps."
 
 
 @dataclass(frozen=True)
 class DiffusionSampling(Options):
-    """Sampling options of diffusion models that know no classes."""
+    """Sampling options of diffusion models that are told nothing."""
 
     sampler: Literal["ddpm", "ddim", "dpm++", "sde-dpm++"] = option(
         "sde-dpm++",
@@ -61,7 +61,7 @@ class UNetConfig(ClassConditional):
 
 
 @dataclass(frozen=True)
-class GuidedConfig(UNetConfig):
+class GuidedConfig(TextConditional, UNetConfig):
     """What models that turn Gaussian noise into images have options for."""
 
     training: ClassVar[Training] = Training(
@@ -71,7 +71,9 @@ class GuidedConfig(UNetConfig):
     perturbation: float = option(
         0.1, "Input perturbation: further noise on x_t in training, over its own.", min=0
     )
-    label_dropout: float = option(0.1, "Share of labels withheld in training.", min=0, max=1)
+    label_dropout: float = option(
+        0.1, "Share of classes and captions withheld in training.", min=0, max=1
+    )
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ class DDPMConfig(GuidedConfig):
     )
 
     def sampling(self) -> type[Options]:
-        """Guidance only where there are classes to be guided to."""
-        return GuidedSampling if self.conditional else DiffusionSampling
+        """Guidance only where there is something to be guided to."""
+        return GuidedSampling if self.conditions() else DiffusionSampling
 
 
 _FLOW_STEPS = "Steps of the solver: 20 unless given."
@@ -99,7 +101,7 @@ _FLOW_STEPS = "Steps of the solver: 20 unless given."
 
 @dataclass(frozen=True)
 class FlowSampling(Options):
-    """Sampling options of flows that know no classes."""
+    """Sampling options of flows that are told nothing."""
 
     sampler: Literal["euler", "midpoint", "heun", "dpm++", "sde-dpm++"] = option(
         "sde-dpm++",
@@ -141,8 +143,8 @@ class FlowMatchingConfig(GuidedConfig):
     )
 
     def sampling(self) -> type[Options]:
-        """Guidance only where there are classes to be guided to."""
-        return GuidedFlowSampling if self.conditional else FlowSampling
+        """Guidance only where there is something to be guided to."""
+        return GuidedFlowSampling if self.conditions() else FlowSampling
 
 
 @dataclass(frozen=True)

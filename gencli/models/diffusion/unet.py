@@ -1,6 +1,6 @@
 """A compact U-Net that reads noisy images and a time: the network of diffusion models.
 
-Residual blocks with group normalisation, the time (and class) as a scale and shift of the second
+Residual blocks with group normalisation, time, class and caption as a scale and shift of the second
 normalisation, self-attention at the lowest resolution: Ho et al. 2020 (arXiv:2006.11239) with the
 adaptive normalisation of Dhariwal and Nichol 2021 (arXiv:2105.05233). Patches of 2x2 pixels may be
 folded into channels at the ends, as in Luhman and Luhman 2022 (arXiv:2207.04316).
@@ -18,6 +18,7 @@ from gencli.data.conditions import NOTHING, Condition
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.diffusion.configs import UNetConfig
+from gencli.models.text import TextEncoder
 
 _N_SINUSOID = 64
 
@@ -41,6 +42,7 @@ def unet_for(config: UNetConfig, data: DataInfo, n_in: int, n_out: int) -> UNet:
         n_blocks=config.blocks,
         patch=config.patch,
         n_classes=data.n_classes if config.conditional else 0,
+        captions=(data.n_tokens, data.caption_length) if "text" in config.conditions() else None,
         dropout=config.dropout,
         out_channels=n_out * data.channels,
     )
@@ -57,6 +59,7 @@ class UNet(nn.Module):
         patch: Side of the pixel patches folded into channels. H and W are multiples of
             `patch * 2 ** (len(multipliers) - 1)`.
         n_classes: Classes to condition on; class `n_classes` means none. 0 takes no classes.
+        captions: Tokens and length of captions to condition on; None takes no captions.
         dropout: Probability of dropping an activation of a residual block.
         out_channels: C'; None is C.
     """
@@ -70,6 +73,7 @@ class UNet(nn.Module):
         n_blocks: int,
         patch: int = 1,
         n_classes: int = 0,
+        captions: tuple[int, int] | None = None,
         dropout: float = 0.0,
         out_channels: int | None = None,
     ) -> None:
@@ -81,6 +85,7 @@ class UNet(nn.Module):
             nn.Linear(_N_SINUSOID, n_embedding), nn.SiLU(), nn.Linear(n_embedding, n_embedding)
         )
         self.embed_class = nn.Embedding(n_classes + 1, n_embedding) if n_classes else None
+        self.read_text = TextEncoder(*captions, n_embedding) if captions else None
 
         def block(n_in: int, n_out: int) -> ResidualBlock:
             return ResidualBlock(n_in, n_out, n_embedding, dropout)
@@ -112,6 +117,8 @@ class UNet(nn.Module):
         embedding = self.embed_time(sinusoid(t, _N_SINUSOID).to(x.dtype))
         if self.embed_class is not None and condition.labels is not None:
             embedding = embedding + self.embed_class(condition.labels)
+        if self.read_text is not None and condition.text is not None:
+            embedding = embedding + self.read_text(condition.text)
         embedding = F.silu(embedding)
         h = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
         h = self.stem(h)

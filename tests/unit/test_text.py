@@ -1,0 +1,154 @@
+"""Captions as vectors, and what diffusion models make of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gencli.config import fields_of
+from gencli.data.captions import tokens, vocabulary
+from gencli.data.conditions import Condition
+from gencli.data.scene_words import attributes
+from gencli.data.spec import DataInfo
+from gencli.models.diffusion.configs import DDPMConfig, FlowMatchingConfig
+from gencli.models.diffusion.ddpm import DDPM
+from gencli.models.diffusion.flow_matching import FlowMatching
+from gencli.models.interface import Batch, Step
+from gencli.models.text import TextEncoder
+from gencli.random import ImageGenerator
+
+WORDS = ("dark", "light", "top", "bottom")
+DATA = DataInfo(1, 8, 8, vocabulary=WORDS, caption_length=3)
+SIZE: dict[str, Any] = {"width": 8, "multipliers": (1, 2), "text": True}
+
+
+def encoder() -> TextEncoder:
+    torch.manual_seed(0)
+    return TextEncoder(6, 4, 5).eval()
+
+
+def ddpm(data: DataInfo = DATA, **changes: Any) -> DDPM:
+    torch.manual_seed(0)
+    return DDPM(DDPMConfig(**{**SIZE, **changes}), data)
+
+
+def flow(data: DataInfo = DATA, **changes: Any) -> FlowMatching:
+    torch.manual_seed(0)
+    return FlowMatching(FlowMatchingConfig(**{**SIZE, **changes}), data)
+
+
+def told(*captions: str) -> Condition:
+    return Condition(text=torch.from_numpy(tokens(captions, WORDS, 3)))
+
+
+@torch.no_grad()
+def test_words_are_read_in_their_order() -> None:
+    read = encoder()(torch.tensor([[2, 3, 4, 0], [4, 3, 2, 0], [2, 3, 0, 0]]))
+    assert read.shape == (3, 5)
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert float((read[i] - read[j]).abs().max()) > 0.05
+
+
+@torch.no_grad()
+def test_what_is_no_word_is_passed_over() -> None:
+    net = encoder()
+    unknown, nothing = torch.tensor([[2, 1, 3, 1], [2, 0, 3, 0]])[:, None]
+    torch.testing.assert_close(net(unknown), net(nothing))
+    empty = net(torch.tensor([[0, 0, 0, 0], [1, 1, 1, 1]]))
+    assert empty.isfinite().all()
+    torch.testing.assert_close(empty[0], empty[1])
+
+
+@torch.no_grad()
+def test_a_caption_is_read_alone() -> None:
+    net, text = encoder(), torch.tensor([[2, 3, 4, 5], [5, 0, 0, 0], [0, 0, 0, 0]])
+    torch.testing.assert_close(net(text)[1:2], net(text[1:2]))
+
+
+@pytest.mark.slow
+def test_which_colour_is_which_is_learnt_from_few_captions() -> None:
+    """In "white on blue" and "blue on white" the words are the same."""
+    some, others = (attributes(n, seed=seed) for n, seed in ((20_000, 1), (2_000, 2)))
+    known, length = vocabulary(some.captions())
+    text, new = (torch.from_numpy(tokens(a.captions(), known, length)) for a in (some, others))
+    torch.manual_seed(0)
+    net = TextEncoder(len(known) + 2, length, 10)
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    for _ in range(1000):
+        rows = torch.randint(len(text), (16,))
+        optimizer.zero_grad()
+        F.cross_entropy(net(text[rows]), torch.from_numpy(some.ink)[rows]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        right = net(new).argmax(1) == torch.from_numpy(others.ink)
+    assert float(right.float().mean()) > 0.95
+
+
+@pytest.mark.parametrize("make", [ddpm, flow])
+def test_conditions_are_those_asked_for(make: Any) -> None:
+    both = DataInfo(1, 8, 8, ("a", "b"), vocabulary=WORDS, caption_length=3)
+    assert make().conditions == ("text",)
+    assert make(both, conditional=True).conditions == ("labels", "text")
+    assert make(text=False).conditions == ()
+    for text in (True, False):
+        options = {field.name for field in fields_of(make(text=text).config.sampling())}
+        assert ("guidance" in options) == text
+
+
+def trained(make: Any) -> Any:
+    """A model of dark and light images, told which."""
+    model = make(label_dropout=0.1, multipliers=(1,))
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    images = torch.tensor([0.1, 0.9]).repeat(4)[:, None, None, None].expand(8, 1, 8, 8)
+    batch = Batch(images, told(*["dark", "light"] * 4))
+    for _ in range(80):
+        optimizer.zero_grad()
+        model.loss(batch, Step()).total.backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.mark.parametrize("make", [ddpm, flow])
+def test_images_are_as_told_and_an_empty_caption_tells_nothing(make: Any) -> None:
+    model = trained(make)
+
+    def draw(condition: Condition, **own: Any) -> Tensor:
+        with torch.no_grad():
+            images: Tensor = model.sample(
+                8, generator=ImageGenerator(0, range(8)), condition=condition, steps=8, **own
+            )
+        return images
+
+    asked = told(*["dark", "light"] * 4)
+    seen = draw(asked).mean((1, 2, 3))
+    assert (seen[::2] < 0.35).all()
+    assert (seen[1::2] > 0.65).all()
+    ignored = draw(asked, guidance=0.0)
+    torch.testing.assert_close(draw(told(*[""] * 8)), ignored)
+    assert not torch.equal(ignored, draw(asked))
+
+
+def test_withheld_captions_are_empty_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = DataInfo(1, 8, 8, ("a", "b"), vocabulary=WORDS, caption_length=3)
+    model, seen = flow(both, conditional=True, label_dropout=0.5), list[Condition]()
+
+    def keep(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        seen.append(condition)
+        return x
+
+    monkeypatch.setattr(model, "predict", keep)
+    n = 400
+    known = Condition(torch.arange(n) % 2, torch.full((n, 3), 4))
+    model.loss(Batch(torch.rand(n, 1, 8, 8), known), Step())
+    labels, text = seen[0].labels, seen[0].text
+    assert labels is not None
+    assert text is not None
+    withheld = labels == 2
+    assert 0.4 < float(withheld.float().mean()) < 0.6
+    assert torch.equal(withheld, (text == 0).all(1))
+    assert torch.equal(labels[~withheld], known.rows(~withheld).labels)
+    assert (text[~withheld] == 4).all()
