@@ -9,11 +9,12 @@ with target eps, or v = alpha_t eps - sigma_t x_0 (Salimans and Ho 2022, arXiv:2
 network serves classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598); with `--text`,
 captions are, as a vector beside the time (Nichol et al. 2021, arXiv:2112.10741, without attention
 to single words); with `--variance learned`, variances are learnt beside the means (see
-`variances`). Departures: v and the cosine schedule (Nichol and Dhariwal 2021, arXiv:2102.09672) are the defaults, and so are a
-U-Net with few channels at the full resolution and 20 steps of SDE-DPM-Solver++ (Lu et al. 2022,
-arXiv:2211.01095). The times of a batch are spread as those of sampling are, and its x_t are noised
-a little more than the U-Net is told, as sampling's own errors do (Ning et al. 2023,
-arXiv:2301.11706). Images drawn are stretched by 1%, so that a blank background is blank.
+`variances`). Departures: v and the cosine schedule (Nichol and Dhariwal 2021, arXiv:2102.09672) are
+the defaults, and so are a U-Net with few channels at the full resolution and 20 steps of
+SDE-DPM-Solver++ (Lu et al. 2022, arXiv:2211.01095). The times of a batch are spread as those of
+sampling are, and its x_t are noised a little more than the U-Net is told, as sampling's own errors
+do (Ning et al. 2023, arXiv:2301.11706).
+Images drawn are stretched by 1%, so that a blank background is blank.
 """
 
 from __future__ import annotations
