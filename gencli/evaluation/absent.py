@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gencli.data.load import ImageData
-from gencli.evaluation import quality
+from gencli.evaluation import quality, translation
 from gencli.evaluation.judge import task_of
 from gencli.evaluation.representations import CLUSTERING, PROBES
 from gencli.evaluation.results import ASKED_FOR, KEYS
@@ -68,9 +68,16 @@ def _reason(
     if key in quality.KEYS or key == "judge_accuracy":
         if (few := no_judge_for(data, n_images)) is not None:
             return few
-        if key == "label_agreement" and "labels" not in abilities_of(model).conditions:
+        if key == "label_agreement" and not {"labels", "source"} & {
+            *abilities_of(model).conditions
+        }:
             return "this model is told no classes"
         return "the images have no classes"
+    if key in translation.KEYS:
+        if "source" not in abilities_of(model).conditions:
+            return "this model translates no source images"
+        side = min(data.info.height, data.info.width)
+        return translation.why_not(key, side, data.info.source) or "it was not asked for"
     if key == "bits_per_dim":
         return "the likelihood is not one of 8-bit values"
     if key == "reconstruction":

@@ -13,10 +13,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
+
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
-from gencli.evaluation import quality, representations
+from gencli.evaluation import quality, representations, translation
 from gencli.evaluation.absent import no_judge_for
 from gencli.evaluation.bayes import bayes_accuracy
 from gencli.evaluation.judge import Judge, judge_for
@@ -66,13 +68,14 @@ def evaluate(
     all of them; fewer images are a random choice that depends on the seed. Samples are the images
     of `gencli sample --seed`, rounded to the 256 levels of a file; on binary data their pixels are
     drawn, with the grey level as the probability. They are compared with all images of the split.
-    Conditional models are asked for every class equally often.
+    Conditional models are asked for every class equally often; those that translate, for what the
+    split's images show, in order, and over again where samples are more than these.
 
     Args:
         model: In any mode; it is measured in evaluation mode, on the device where it is.
         data: What it was trained on, or something of the same shape and binarisation.
         split: Report on `test`, select on `val`.
-        n: Images for likelihoods and reconstruction.
+        n: Images for likelihoods, reconstruction and translations.
         k: Importance samples per image in `nll_estimate`.
         n_samples: Samples drawn for their quality.
         metrics: Only these, of `results.KEYS`; None means all that the model can have, but those of
@@ -106,6 +109,8 @@ def evaluate(
         if wanted & {*quality.KEYS, "judge_accuracy"} and not no_judge_for(data, len(images)):
             found |= _quality(measuring, wanted, n_samples, judge)
         found |= representations.measured(measuring, wanted)
+        if "source" in model.conditions:
+            found |= translation.measured(measuring, wanted, n)
     return {key: found[key] for key in KEYS if key in found and key in wanted}
 
 
@@ -256,9 +261,12 @@ def _quality(
     if quality.KEYS.isdisjoint(wanted):
         return found
     samples, condition = measuring.draw(n_samples)
+    labels, classes = condition.labels, measuring.images.labels
+    if labels is None and classes is not None and condition.source is not None:
+        labels = classes[torch.arange(n_samples) % len(classes)]
     real, seed = measuring.images.images, mix_seed(measuring.seed, 3)
     if info.binary:
         real, samples = ink(real, seed), ink(samples, mix_seed(seed, 1))
     return found | quality.sample_quality(
-        judge, real, samples, wanted=wanted, labels=condition.labels, seed=seed
+        judge, real, samples, wanted=wanted, labels=labels, seed=seed
     )

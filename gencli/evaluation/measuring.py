@@ -112,7 +112,8 @@ class Measuring:
         known = NOTHING
         if model.conditions:
             store = ResidentStore(self.images, self.data.info, "cpu", model.conditions)
-            known = next(store.in_order(min(n, len(store)))).condition
+            drawing = torch.Generator().manual_seed(mix_seed(self.seed, 0))
+            known = next(store.in_order(min(n, len(store)), drawing)).condition
         condition = in_turn(self.data.info, model.conditions, n, known)
         for images in draw(
             model, n, seed=self.seed, condition=condition, batch_size=self.batch_size,

@@ -21,7 +21,7 @@ DESCRIPTIONS: dict[str, str] = {
     "coverage": "share of the real images that have a sample near them",
     "confident": "share of the samples that the judge is sure of (p > 0.9)",
     "smallest_class": "share of the samples in the class that the judge finds least often",
-    "label_agreement": "share of the samples that the judge gives the class asked for",
+    "label_agreement": "share of the samples that the judge gives the class asked for, or true",
     "judge_accuracy": "share of the real test images that the judge classifies correctly",
     "clustering_accuracy": "share of the images whose cluster is that of their class",
     "nmi": "normalised mutual information of clusters and classes",
@@ -35,6 +35,12 @@ DESCRIPTIONS: dict[str, str] = {
     "auroc_likelihood": "how well -log p tells --outliers from the split's images; chance is 0.5",
     "auroc_complexity": "the same by bits above the size as a PNG file",
     "auroc_typicality": "the same by how far log p is from its mean over training images",
+    "l1": "mean difference of translations from the true images",
+    "psnr": "peak signal-to-noise ratio of translations of source images",
+    "ssim": "structural similarity of translations and true images",
+    "l1_source": "the first of the source image itself; small ones are enlarged by bicubic",
+    "psnr_source": "the second of the source image itself",
+    "ssim_source": "the third of the source image itself",
 }
 """What each key means, in the order of reports.
 
@@ -60,6 +66,7 @@ JUDGED = frozenset(KEYS[KEYS.index("fd_judge") : KEYS.index("judge_accuracy") + 
 
 LOWER_IS_BETTER = frozenset(
     {"nll", "nll_bound", "nll_estimate", "bits_per_dim", "reconstruction", "fd_judge", "kid_judge"}
+    | {"l1", "l1_source"}
 )
 """Of the others, more is better."""
 
