@@ -37,6 +37,22 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Enough:
+    """Updates after which samples of a model begin to look like its data, about.
+
+    Of a model in stages, of all of them together. A shorter training is told of it before it
+    begins.
+
+    Attributes:
+        digits: On images of one channel, such as `glyphs`.
+        photographs: On images in colour.
+    """
+
+    digits: int = 1_500
+    photographs: int = 20_000
+
+
+@dataclass(frozen=True)
 class Options:
     """A set of options; as it stands, an empty one."""
 
@@ -64,6 +80,7 @@ class Config(Options):
 
     Attributes:
         training: The model's default training budget.
+        enough: How long it should be; None where so many updates say nothing (closed forms, EM).
         Sampling: Options of `sample`: keyword arguments of that name.
         Decoding: Options of `decode`, likewise.
         Measuring: Options of its likelihood's measurement: of `log_partition`, or else of
@@ -71,6 +88,7 @@ class Config(Options):
     """
 
     training: ClassVar[Training] = Training()
+    enough: ClassVar[Enough | None] = Enough()
     Sampling: ClassVar[type[Options]] = Options
     Decoding: ClassVar[type[Options]] = Options
     Measuring: ClassVar[type[Options]] = Options

@@ -18,11 +18,12 @@ from gencli.config import Config
 from gencli.data.conditions import NOTHING, Batch, Condition
 from gencli.data.spec import DataInfo
 from gencli.kinds import ConditionKind
+from gencli.models.signs import Sign
 from gencli.random import ImageGenerator
 
 __all__ = [
-    "NOTHING", "Batch", "Condition", "GenerativeModel", "Loss", "Optimizer", "Stage",
-    "StageSettings", "Step", "Update",
+    "NOTHING", "Batch", "Condition", "GenerativeModel", "Loss", "Optimizer", "Sign",
+    "Stage", "StageSettings", "Step", "Update",
 ]  # fmt: skip
 
 
@@ -216,6 +217,10 @@ class GenerativeModel(nn.Module):
     def stages(self) -> tuple[Stage, ...]:
         """The stages of training; one of `updates()` unless overridden."""
         return (Stage("train", self.updates()),)
+
+    def signs(self) -> tuple[Sign, ...]:
+        """What is to be looked for in the logged figures while training; nothing by default."""
+        return ()
 
     def compilable(self) -> tuple[nn.Module, ...]:
         """Sub-networks that `--compile` compiles in place."""

@@ -64,6 +64,13 @@ class Pace:
             return None
         return max(total_steps - step, 0) * (now - before) / (step - first)
 
+    def steps_in(self, seconds: float) -> int | None:
+        """Steps that so much more time will hold, at the pace of the last minute."""
+        (before, first), (now, step) = self._ends(self._clock)
+        if step <= first or first - self._first_step < 1:
+            return None
+        return round(seconds * (step - first) / (now - before))
+
     def epoch_seconds(self) -> float:
         """Since this was last asked."""
         now = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -29,12 +30,18 @@ class Preview:
         run: Where to.
         every: Epochs between previews; 0 for none, None for as time allows.
         condition: What the `N_IMAGES` images are told, of the kinds that the model takes.
+        seen: Given every preview's images (N_IMAGES, C, H, W), on the CPU.
     """
 
     def __init__(
-        self, model: GenerativeModel, run: Run, every: int | None, condition: Condition
+        self,
+        model: GenerativeModel,
+        run: Run,
+        every: int | None,
+        condition: Condition,
+        seen: Callable[[Tensor], None],
     ) -> None:
-        self._model, self._run, self._every = model, run, every
+        self._model, self._run, self._every, self._seen = model, run, every, seen
         self._condition = condition.to(model.device)
         self._cost, self._last, self._drawn = 0.0, time.monotonic(), -1
 
@@ -53,10 +60,11 @@ class Preview:
             return
         began = time.monotonic()
         with averaged(self._model, ema):
-            picture = make_grid(self._images(stage))
-            write_png(picture, self._run.folder("samples") / f"step-{step:08d}.png")
+            images = self._images(stage)
+        write_png(make_grid(images), self._run.folder("samples") / f"step-{step:08d}.png")
         self._last = time.monotonic()
         self._cost, self._drawn = self._last - began, step
+        self._seen(images)
 
     def _images(self, stage: Stage) -> Tensor:
         model, condition = self._model, self._condition

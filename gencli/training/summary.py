@@ -14,8 +14,42 @@ if TYPE_CHECKING:
 
 
 def before(trainer: Trainer, data: ImageData, precision: str, threads: int) -> list[str]:
-    """The data, the model and the plan, a line each."""
-    return [data_line(data), model_line(trainer), plan_line(trainer, precision, threads)]
+    """The data, the model and the plan, a line each, and whether that is few updates."""
+    lines = [data_line(data), model_line(trainer), plan_line(trainer, precision, threads)]
+    return lines + few(trainer, trainer.budget.total_steps)
+
+
+def few(trainer: Trainer, steps: int | None) -> list[str]:
+    """That a training of so many steps will not do, and what would, in a line; else nothing."""
+    model = trainer.model
+    enough = model.config.enough
+    if enough is None or steps is None:
+        return []
+    needed = enough.digits if model.data.channels == 1 else enough.photographs
+    if steps >= needed:
+        return []
+    return [
+        f"few: {counted(steps, 'update')}; {trainer.run.model} needs about {enough.digits:,} for "
+        f"digits, {enough.photographs:,} for photographs: --steps {needed}, "
+        "or a recipe (--config NAME)"
+    ]
+
+
+def expected(trainer: Trainer, left: float) -> list[str]:
+    """How long it will take, foretold from the first seconds; or what fits into the time given.
+
+    Args:
+        trainer: Some seconds after it began.
+        left: Seconds to come.
+    """
+    pace, planned = trainer.pace, trainer.budget.total_steps
+    fits = pace.steps_in(left)
+    if trainer.settings.max_time is None or fits is None:
+        return [f"expected: about {spoken(pace.seconds + left)} in all"]
+    steps = trainer.state.step + fits
+    if planned is not None and steps >= planned:
+        return [f"expected: about {spoken(pace.seconds + left)} in all"]
+    return [f"expected: about {counted(steps, 'step')} in that time", *few(trainer, steps)]
 
 
 def data_line(data: ImageData) -> str:
@@ -28,6 +62,8 @@ def data_line(data: ImageData) -> str:
         "x".join(map(str, info.shape)),
         f"{info.n_classes} classes" if info.n_classes else "no classes",
     ]
+    if info.vocabulary:
+        parts.append(f"captions of {counted(len(info.vocabulary), 'word')}")
     if info.binarization != "none":
         parts.append(f"binarised ({info.binarization})")
     return f"{Path(data.name).name}: {', '.join(parts)}"

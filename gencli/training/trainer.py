@@ -23,7 +23,7 @@ from gencli.errors import DivergedError
 from gencli.models.interface import GenerativeModel, Stage
 from gencli.random import mix_seed
 from gencli.runs import Run
-from gencli.training import checkpoint
+from gencli.training import checkpoint, summary
 from gencli.training.budget import Budget
 from gencli.training.ema import averaged
 from gencli.training.initial import kept
@@ -37,7 +37,7 @@ from gencli.training.state import State, restore
 from gencli.training.steps import Steps, under
 from gencli.training.tensors import check_names
 from gencli.training.validation import figure_of, validate
-from gencli.wording import spoken
+from gencli.training.watch import Watch
 
 CHECKPOINT_SECONDS = 30.0
 """Without --checkpoint-every, an epoch's end writes one when the last is older than this."""
@@ -91,8 +91,9 @@ class Trainer:
             self.val_store = store_of(data.val, data.info, device, told)
         shown = next((self.val_store or self.train_store).in_order(N_IMAGES))
         condition = in_turn(data.info, told, N_IMAGES, shown.condition)
-        self.preview = Preview(model, run, settings.sample_every, condition)
         self.stages = model.stages()
+        self.watch = Watch(self, shown.images)
+        self.preview = Preview(model, run, settings.sample_every, condition, self.watch.pictures)
         self.state = State()
         self.window = Window()
         self.last_metrics: dict[str, float] = {}
@@ -219,9 +220,10 @@ class Trainer:
             )
         )  # fmt: skip
         self._last_shown = time.monotonic()
-        if not self._foretold and clock is None and left is not None and pace.seconds > SETTLED:
+        if not self._foretold and left is not None and pace.seconds > SETTLED:
             self._foretold = True
-            self.reporter.message(f"expected: about {spoken(pace.seconds + left)} in all")
+            for line in summary.expected(self, left):
+                self.reporter.message(line)
 
     def _tell_epoch(self) -> None:
         number, seconds = round(self.state.epoch), self.pace.epoch_seconds()
@@ -233,6 +235,7 @@ class Trainer:
         self._check_finite()
         state, means = self.state, self.window.means()
         self.last_metrics |= means
+        self.watch.figures(means)
         row: dict[str, Any] = {"step": state.step, "epoch": state.epoch, **means}
         row["images_per_second"] = round(state.images / max(state.seconds, 1e-9), 1)
         if partial:
@@ -261,6 +264,7 @@ class Trainer:
         if not math.isfinite(value):
             raise self._diverged(f"The validation loss is not finite at step {state.step}")
         self.log.write({"step": state.step, "epoch": state.epoch, "val_loss": value})
+        self.watch.validated(value)
         if state.best_value is not None and value >= state.best_value:
             return False
         state.best_step, state.best_value = state.step, value

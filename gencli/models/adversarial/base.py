@@ -19,7 +19,8 @@ from gencli.models.adversarial.game import (
     zero_centred_penalty,
 )
 from gencli.models.adversarial.networks import Discriminator, Generator
-from gencli.models.interface import NOTHING, Condition, Update
+from gencli.models.adversarial.signs import has_won
+from gencli.models.interface import NOTHING, Condition, Sign, Update
 from gencli.models.latent.base import LatentModel
 
 DENSE = 512
@@ -47,6 +48,10 @@ class AdversarialModel(LatentModel):
         """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
         images: Tensor = self.G(z, condition.labels)
         return images
+
+    def signs(self) -> tuple[Sign, ...]:
+        """That D has won."""
+        return (has_won(self.config),)
 
     def game(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import ClassConditional, Config, Options, Training, option
+from gencli.config import ClassConditional, Config, Enough, Options, Training, option
 from gencli.kinds import ConditionKind
 from gencli.models.latent.configs import LatentSampling
 
@@ -13,12 +13,16 @@ Network = Literal["conv", "mlp"]
 
 _TRAINING = Training(epochs=12, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999)
 
+_BY_A_CRITIC = Enough(digits=1_500, photographs=20_000)
+"""Of a generator that has five updates of a critic for each of its own."""
+
 
 @dataclass(frozen=True)
 class AdversarialConfig(Config):
     """What all adversarial models can be told."""
 
     training: ClassVar[Training] = _TRAINING
+    enough: ClassVar[Enough | None] = Enough(digits=5_000, photographs=50_000)
     Sampling: ClassVar[type[Options]] = LatentSampling
 
     latent_dim: int = option(64, "Dimensions of the latent space.", min=1)
@@ -102,6 +106,7 @@ class WGANConfig(NetworksConfig, ClassConditional):
     training: ClassVar[Training] = Training(
         epochs=20, batch_size=64, lr=5e-4, lr_schedule="cosine", ema_decay=0.999
     )
+    enough: ClassVar[Enough | None] = _BY_A_CRITIC
 
     d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
     spectral_norm: bool = option(False, "Unit spectral norm of the critic's layers, not clipping.")
@@ -112,6 +117,8 @@ class WGANConfig(NetworksConfig, ClassConditional):
 @dataclass(frozen=True)
 class WGANGPConfig(NetworksConfig, ClassConditional):
     """Options of `wgan-gp`."""
+
+    enough: ClassVar[Enough | None] = _BY_A_CRITIC
 
     d_steps: int = option(5, "Updates of the critic for each update of G.", min=1)
     penalty: float = option(10.0, "Weight lambda of the gradient penalty.", min=0)

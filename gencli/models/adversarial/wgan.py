@@ -21,7 +21,8 @@ from gencli.models.adversarial.game import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from gencli.models.interface import Optimizer, Update
+from gencli.models.adversarial.signs import CRITIC_HAS_WON
+from gencli.models.interface import Optimizer, Sign, Update
 
 
 class WGAN(AdversarialModel):
@@ -32,6 +33,10 @@ class WGAN(AdversarialModel):
     def __init__(self, config: WGANConfig, data: DataInfo) -> None:
         networks = chosen_networks(config, data, batch_norm=config.batch_norm)
         super().__init__(config, data, networks)
+
+    def signs(self) -> tuple[Sign, ...]:
+        """That the critic has won."""
+        return (CRITIC_HAS_WON,)
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, clipped after each, then the generator's."""

@@ -21,7 +21,8 @@ from gencli.models.adversarial.game import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from gencli.models.interface import Optimizer, Update
+from gencli.models.adversarial.signs import CRITIC_HAS_WON
+from gencli.models.interface import Optimizer, Sign, Update
 
 
 class WGANGP(AdversarialModel):
@@ -31,6 +32,10 @@ class WGANGP(AdversarialModel):
 
     def __init__(self, config: WGANGPConfig, data: DataInfo) -> None:
         super().__init__(config, data, chosen_networks(config, data))
+
+    def signs(self) -> tuple[Sign, ...]:
+        """That the critic has won."""
+        return (CRITIC_HAS_WON,)
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, then the generator's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import ClassConditional, Options, TextConditional, Training, option
+from gencli.config import ClassConditional, Enough, Options, TextConditional, Training, option
 
 _GUIDANCE = "To class or caption: 0 ignores it, 1 is the plain model, more insists."
 _STEPS = "Evaluations of the U-Net for each image: 20 unless given, at most --timesteps."
@@ -50,6 +50,8 @@ class BoundTerms(Options):
 @dataclass(frozen=True)
 class UNetConfig(ClassConditional):
     """What every model with a U-Net has options for."""
+
+    enough: ClassVar[Enough | None] = Enough(digits=4_000, photographs=50_000)
 
     width: int = option(16, "Channels of the U-Net at its highest resolution.", min=8)
     multipliers: tuple[int, ...] = option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import ClassConditional, Config, Options, Training, option
+from gencli.config import ClassConditional, Config, Enough, Options, Training, option
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class LinearConfig(Config):
     """Options of linear models with Gaussian latents."""
 
     training: ClassVar[Training] = Training(epochs=2, batch_size=500)
+    enough: ClassVar[Enough | None] = None
     Sampling: ClassVar[type[Options]] = LatentSampling
 
     latent_dim: int = option(40, "Dimensions of the latent space; less than pixel values.", min=1)

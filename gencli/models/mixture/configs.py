@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gencli.config import ClassConditional, Training, option
+from gencli.config import ClassConditional, Enough, Training, option
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class MixtureConfig(ClassConditional):
     """Options of `mixture`."""
 
     training: ClassVar[Training] = Training(epochs=25, batch_size=500, binarize="dynamic")
+    enough: ClassVar[Enough | None] = None
 
     components: int = option(200, "Components; with --conditional, of each class.", min=1)
     kind: Literal["auto", "bernoulli", "gaussian"] = option(
