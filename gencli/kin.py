@@ -12,10 +12,8 @@ KIN: dict[str, str] = {
         "ddpm",
     ),
     **dict.fromkeys(("cfm", "stochastic-interpolants", "sit", "reflow"), "flow-matching"),
-    **dict.fromkeys(
-        (*("acgan", "infogan", "conditional-gan", "projection-gan", "stargan"),),
-        "cgan",
-    ),
+    **dict.fromkeys(("acgan", "infogan", "conditional-gan", "projection-gan", "stargan"), "cgan"),
+    **dict.fromkeys(("stackgan++", "attngan", "stack-gan"), "stackgan"),
     **dict.fromkeys(("text2image", "text-to-image", "gan-int", "gan-int-cls"), "gan-cls"),
     **dict.fromkeys(
         (
@@ -26,8 +24,8 @@ KIN: dict[str, str] = {
     ),
     **dict.fromkeys(
         (
-            *("stylegan", "stylegan2", "stylegan3", "progan", "pggan", "biggan", "stackgan"),
-            *("stackgan++", "attngan", "lapgan", "gigagan", "msggan", "r3gan"),
+            *("stylegan", "stylegan2", "stylegan3", "progan", "pggan", "biggan"),
+            *("lapgan", "gigagan", "msggan", "r3gan"),
         ),
         "dcgan",
     ),

@@ -131,6 +131,13 @@ MODELS: tuple[ModelSpec, ...] = (
         "latent",
     ),
     _spec(
+        "stackgan",
+        "adversarial.stackgan:StackGAN",
+        "Text to image by two GANs, the second on what the first made at half the size",
+        "Zhang et al. 2017, arXiv:1612.03242",
+        "latent",
+    ),
+    _spec(
         "ddpm",
         "diffusion.ddpm:DDPM",
         "Denoising diffusion: a U-Net that turns noise into images step by step",

@@ -38,6 +38,14 @@ TINY: dict[str, dict[str, Any]] = {
     "lsgan": {"width": 8, "d_width": 8, "hidden": 8},
     "cgan": {"width": 8, "d_width": 8, "hidden": 8},
     "gan-cls": {"width": 8, "d_width": 8, "hidden": 8, "caption_dim": 8, "interpolation": 0.5},
+    "stackgan": {
+        "width": 8,
+        "d_width": 8,
+        "hidden": 8,
+        "caption_dim": 8,
+        "condition_dim": 4,
+        "refiner_width": 4,
+    },
     "pix2pix": {"width": 4, "d_width": 4},
     "ddpm": {"width": 8, "multipliers": (1, 1)},
     "flow-matching": {"width": 8, "multipliers": (1, 1)},
@@ -56,7 +64,14 @@ TINY: dict[str, dict[str, Any]] = {
 }
 """Options that make a model small; the others' defaults are small enough or overridden here."""
 
-SIDE: dict[str, int] = {"boltzmann": 7, "gan-cls": 8, "pix2pix": 14, "ddpm": 8, "flow-matching": 8}
+SIDE: dict[str, int] = {
+    "boltzmann": 7,
+    "gan-cls": 8,
+    "stackgan": 16,
+    "pix2pix": 14,
+    "ddpm": 8,
+    "flow-matching": 8,
+}
 """Pixels a side, where 28 would take long: the time of a sweep grows with the number of pixels."""
 
 

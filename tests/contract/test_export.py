@@ -32,6 +32,10 @@ DEEP = {"pix2pix"}
 """Models whose decoder has so many layers that ONNX takes its time."""
 
 
+LARGE = {"stackgan"}
+"""Models whose decoder is several networks."""
+
+
 def _decoders() -> list[Any]:
     """Models with a latent space; a diffusion solver unrolled into one graph takes its time."""
     return [

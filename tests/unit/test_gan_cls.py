@@ -62,7 +62,7 @@ def test_gaps_are_unknown_words_and_empty_captions():
 
 
 def test_the_discriminator_is_shown_three_kinds_of_examples(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("gencli.models.adversarial.gan_cls._UNKNOWN", 0.0)
+    monkeypatch.setattr("gencli.models.adversarial.matching.UNKNOWN_WORDS", 0.0)
     model = build(caption_dropout=0.0, r1=0.0)
     torch.nn.init.normal_(model.D.embedding.weight)
     tokens = rows_of([LIGHT], [DARK], [DARK], [LIGHT, ON, DARK])

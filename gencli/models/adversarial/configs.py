@@ -182,8 +182,8 @@ class Pix2PixConfig(Config):
 
 
 @dataclass(frozen=True)
-class GANCLSConfig(AdversarialConfig):
-    """Options of `gan-cls`."""
+class CaptionedConfig(AdversarialConfig):
+    """What adversarial models of captions can be told."""
 
     width: int = option(
         128, "Channels of G's smallest map, halved whenever the sides double.", min=4
@@ -196,12 +196,34 @@ class GANCLSConfig(AdversarialConfig):
     caption_dropout: float = option(
         0.1, "Part of the captions left out in training, for empty prompts.", min=0, max=1
     )
-    interpolation: float = option(
-        0.0, "Weight of G's loss on captions half-way between two (GAN-INT).", min=0
-    )
     d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
     r1: float = option(0.5, "Weight of the penalty on D's gradient at real images.", min=0)
 
     def conditions(self) -> tuple[ConditionKind, ...]:
         """The caption of each image."""
         return ("text",)
+
+
+@dataclass(frozen=True)
+class GANCLSConfig(CaptionedConfig):
+    """Options of `gan-cls`."""
+
+    interpolation: float = option(
+        0.0, "Weight of G's loss on captions half-way between two (GAN-INT).", min=0
+    )
+
+
+@dataclass(frozen=True)
+class StackGANConfig(CaptionedConfig):
+    """Options of `stackgan`."""
+
+    condition_dim: int = option(32, "Dimensions that a caption is given to G in.", min=1)
+    kl_weight: float = option(
+        0.02, "Weight lambda of the divergence that keeps these near a standard normal.", min=0
+    )
+    refiner_width: int = option(
+        32, "Channels of the second G's largest map, doubled whenever the sides halve.", min=4
+    )
+    first_share: float = option(
+        0.5, "Part of the training for the first stage.", min=0.01, max=0.99
+    )
