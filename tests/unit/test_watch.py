@@ -12,10 +12,10 @@ import torch
 from gencli import registry, runs
 from gencli.config import Enough
 from gencli.kinds import Binarization
-from gencli.loaded import build_model
 from gencli.models.adversarial import base
 from gencli.models.adversarial.configs import DCGANConfig, GANConfig, LSGANConfig, WGANConfig
 from gencli.models.adversarial.signs import CRITIC_HAS_WON, has_won
+from gencli.models.build import build_model
 from gencli.models.interface import Sign
 from gencli.training import summary, watch
 from gencli.training.reporter import Silent
