@@ -13,7 +13,7 @@ KIN: dict[str, str] = {
     ),
     **dict.fromkeys(("cfm", "stochastic-interpolants", "sit", "reflow"), "flow-matching"),
     **dict.fromkeys(("acgan", "infogan", "conditional-gan", "projection-gan", "stargan"), "cgan"),
-    **dict.fromkeys(("stackgan++", "attngan", "stack-gan"), "stackgan"),
+    **dict.fromkeys(("attngan", "stackgan-v2"), "stackgan"),
     **dict.fromkeys(("text2image", "text-to-image", "gan-int", "gan-int-cls"), "gan-cls"),
     **dict.fromkeys(
         (
