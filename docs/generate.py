@@ -1,6 +1,8 @@
 """Write docs/reference.md from every command's --help, and docs/models.md from the table of models.
 
-python docs/generate.py            write both pages
+In docs/results.md the rows that end in `<!-- RECIPE:METRIC -->` are written from recipes' figures.
+
+python docs/generate.py            write the pages
 python docs/generate.py --check    fail when a page is out of date
 """
 
@@ -20,7 +22,7 @@ from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
 
-from gencli import registry
+from gencli import recipe, registry
 from gencli.config import Config, Field, bounds, describe_type, fields_of, required_type
 from gencli.registry import ModelSpec
 
@@ -223,7 +225,38 @@ def _defaults(config: type[Config]) -> str:
     return " ".join(f"--{k.replace('_', '-')} {_text(v)}" for k, v in values if v is not None)
 
 
-PAGES: dict[str, Callable[[], str]] = {"reference.md": reference, "models.md": models_page}
+def results() -> str:
+    """The page of figures, with the rows of recipes as the recipes have them."""
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    return re.sub(r"^\|.*<!-- ([\w-]+):(\w+) -->.*$", lambda m: row(m[1], m[2]), page, flags=re.M)
+
+
+def row(name: str, metric: str) -> str:
+    """A row of the table of likelihoods: one figure of a recipe."""
+    figures = recipe.find(name).figures
+    if figures is None or metric not in [figure.metric for figure in figures.of]:
+        raise SystemExit(f"docs/results.md: the recipe {name} has no figure {metric}")
+    figure = next(figure for figure in figures.of if figure.metric == metric)
+    first = figure is figures.of[0]
+    how = figure.by or ("exact" if figure.kind == "exact" else "")
+    took = f"{figures.training}, {figures.seconds:,} s {figures.beside}".strip()
+    cells = [
+        figures.title if first else "the same",
+        figure.text,
+        f"`{metric}`{f', {how}' if how else ''}",
+        f"{figures.weights}, {figures.evaluate.get('checkpoint', 'last')}",
+        str(figures.reads) if first else "",
+        took if first else "",
+        f"{figure.sources} <!-- {name}:{metric} -->".strip(),
+    ]
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "reference.md": reference,
+    "models.md": models_page,
+    "results.md": results,
+}
 
 
 def stale_pages() -> list[str]:
@@ -236,7 +269,9 @@ def stale_pages() -> list[str]:
     for name, write in PAGES.items():
         page = DOCS / name
         there = page.read_text(encoding="utf-8") if page.exists() else note
-        if write is reference and not there.startswith(note):
+        if write is results:
+            stale += [name] if there != write() else []
+        elif write is reference and not there.startswith(note):
             print(f"{name} was written with another Typer than is installed: not compared.")
         elif there.partition("\n\n")[2] != write():
             stale.append(name)
@@ -253,7 +288,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name} is out of date: run python docs/generate.py")
         return int(bool(stale))
     for name, write in PAGES.items():
-        text = NOTE.format(typer=version("typer")) + write()
+        note = "" if write is results else NOTE.format(typer=version("typer"))
+        text = note + write()
         (DOCS / name).write_text(text, encoding="utf-8")
     return 0
 

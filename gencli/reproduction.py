@@ -17,15 +17,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gencli import curves, evaluations, loading
+from gencli import curves, evaluations
 from gencli.checkpoint import Checkpoint
-from gencli.config import fields_of
 from gencli.data.load import load
 from gencli.device import choose_device
 from gencli.errors import RunError, UsageError
-from gencli.evaluation.evaluate import evaluate
 from gencli.evaluation.measuring import Report
-from gencli.evaluation.results import OUTLIERS, Metric
+from gencli.evaluation.results import OUTLIERS
+from gencli.measured import measure
 from gencli.runs import Run
 from gencli.training import session
 from gencli.training.circumstances import differences
@@ -287,46 +286,3 @@ def _measured(old: Run, new: Run, progress: Report | None) -> Iterator[Compared]
             error = math.hypot(*errors) if all(isinstance(e, float) for e in errors) else None
             named = f"{key}, {split}, step {step}"
             yield Compared(named, float(before["value"]), metric.value, error)
-
-
-def measure(
-    run: Run,
-    settings: Mapping[str, Any],
-    *,
-    checkpoint: str,
-    split: Literal["test", "val"] = "test",
-    raw: bool = False,
-    progress: Report | None = None,
-) -> dict[str, Metric]:
-    """Measure a run on its own data as an evaluation's settings say; the result is kept with it.
-
-    Args:
-        run: That is measured.
-        settings: `metrics`, `n`, `k`, `samples`, `seed`, `batch_size`, and the model's own options.
-        checkpoint: `last`, `best` or a step's number.
-        split: `test` or `val`.
-        raw: The last weights, not their moving average.
-        progress: Told how far it is.
-
-    Raises:
-        GencliError: As `gencli evaluate` fails.
-    """
-    model = loading.load(
-        str(run.path), checkpoint=checkpoint, ema=not raw, device=str(run.record["device"])
-    )
-    data = load(session.recorded(run)[1], progress)
-    config = model.model.config
-    sampling, measuring = (
-        {f.name: settings[f.name] for f in fields_of(options) if f.name in settings}
-        for options in (config.sampling(), type(config).Measuring)
-    )
-    results = evaluate(
-        model.model, data, split=split, n=settings.get("n"), k=settings.get("k", 500),
-        n_samples=settings.get("samples", 10_000), metrics=settings.get("metrics"),
-        seed=settings.get("seed", 0), batch_size=settings.get("batch_size"), own=measuring,
-        sampling=sampling, progress=progress,
-    )  # fmt: skip
-    document = evaluations.document(model, data, split, results)
-    about = {"fingerprint": data.fingerprint, "step": model.step}
-    evaluations.save(run, {**document, **about}, settings)
-    return results

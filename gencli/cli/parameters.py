@@ -11,12 +11,11 @@ import inspect
 import tomllib
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from gencli import registry
+from gencli import recipe, registry
 from gencli.cli import help_style, shell_completion
 from gencli.config import Field, parse_value, required_type
 from gencli.errors import UsageError
@@ -92,19 +91,13 @@ def read_toml(name: str) -> tuple[str, str, dict[str, Any]]:
     """
     path = user_path(name)
     if not path.is_file():
-        recipes = {p.stem: p for p in (Path(__file__).parent.parent / "recipes").glob("*.toml")}
-        if name not in recipes:
-            near = registry.nearest(name, recipes)
-            raise UsageError(
-                f"There is no file and no recipe called {name}.",
-                f"Did you mean {near}?" if near else f"Recipes: {', '.join(sorted(recipes))}.",
-            )
-        path = recipes[name]
+        path = recipe.path_of(name)
     try:
         text = path.read_text(encoding="utf-8")
-        return str(path), text, tomllib.loads(text)
+        document = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}.", "It must be a TOML file.") from None
+    return str(path), text, {k: v for k, v in document.items() if k not in recipe.TABLES}
 
 
 def merge(

@@ -1,4 +1,4 @@
-"""`gencli reproduce RUN`: train it again, and say what is the same."""
+"""`gencli reproduce RUN|RECIPE`: train it again, and say what is the same."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gencli import runs
-from gencli.cli import console
-from gencli.cli.arguments import Json, Quiet, RunArgument, be_quiet
-from gencli.errors import GencliError
+from gencli import recipe, runs
+from gencli.cli import console, reproduce_recipe, shell_completion
+from gencli.cli.arguments import Json, Quiet, be_quiet
+from gencli.errors import GencliError, UsageError
+from gencli.runs import Run
 from gencli.wording import counted
 
 if TYPE_CHECKING:
@@ -20,18 +21,57 @@ _NAMED = 4
 
 
 def reproduce(
-    run: RunArgument,
+    which: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN|RECIPE",
+            help="A run's directory or name, a model's for its newest run, or a recipe's name.",
+            autocompletion=shell_completion.reproducible,
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All recipes, with --quick.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Only a recipe's first steps, against its recorded losses."),
+    ] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the recipes and what they reach.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the new run.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a run again from what it records, into a new run, and compare the two.
+    """Train a run or a recipe again, and say what is the same.
 
-    Tensors of the checkpoints are compared bit for bit; losses and evaluations within twice their
-    error where bits differ. Exit code 1 if not every bit is the same.
+    A run is trained from what it records, into a new one: tensors of the checkpoints are compared
+    bit for bit, losses and evaluations within twice their error where bits differ. A recipe is
+    trained and measured: its figures now stand beside the recorded and the published ones. Exit
+    code 1 if a bit differs, or a figure by more than twice its error.
     """
     be_quiet(quiet)
-    old = runs.find(run)
+    if listed:
+        reproduce_recipe.show_list(json)
+        return
+    if (which is None) != every:
+        raise UsageError("Again what?", "Name a run or a recipe, or see --list.")
+    if every and not quick:
+        raise UsageError("All recipes take hours.", "Give --quick with --all, or name one.")
+    if every:
+        there = [recipe.find(known) for known in recipe.names()]
+        reproduce_recipe.quick([each for each in there if each.curve is not None], json)
+    elif which in recipe.names():
+        if quick:
+            reproduce_recipe.quick([recipe.find(which)], json)
+        else:
+            reproduce_recipe.whole(recipe.find(which), name, json)
+    elif which is not None:
+        if quick:
+            raise UsageError("--quick is for recipes.", "`gencli reproduce --list` shows them.")
+        _run_again(runs.find(which), name, json)
+
+
+def _run_again(old: Run, name: str | None, json: bool) -> None:
     console.begin("loading PyTorch")
     from gencli import reproduction
 

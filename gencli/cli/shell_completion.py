@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from gencli import registry
+from gencli import recipe, registry
 from gencli import runs as run_directory
 from gencli.data import catalogue
 from gencli.evaluation.results import DESCRIPTIONS
@@ -49,8 +49,14 @@ def run_names(incomplete: str) -> Completion:
 @_quiet
 def recipes(incomplete: str) -> Completion:
     """The recipes that come with gencli."""
-    folder = Path(__file__).parent.parent / "recipes"
-    return _beginning(incomplete, sorted(path.stem for path in folder.glob("*.toml")))
+    return _beginning(incomplete, recipe.names())
+
+
+@_quiet
+def reproducible(incomplete: str) -> Completion:
+    """Runs and recipes."""
+    names = [run.name for run in run_directory.all_runs()]
+    return _beginning(incomplete, [*names, *recipe.names()])
 
 
 @_quiet

@@ -26,6 +26,26 @@ def test_generated_pages_are_up_to_date(docs: ModuleType) -> None:
     assert docs.stale_pages() == [], "run python docs/generate.py"
 
 
+def test_rows_of_recipes_are_in_step(docs: ModuleType) -> None:
+    assert docs.results() == (docs.DOCS / "results.md").read_text(encoding="utf-8")
+
+
+def test_a_row_of_a_recipe_is_written_anew(
+    docs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "| a | b |\n| old <!-- rbm-binarized-mnist:nll_estimate --> |\n| by hand |\n"
+    (tmp_path / "results.md").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(docs, "DOCS", tmp_path)
+    monkeypatch.setattr(docs, "PAGES", {"results.md": docs.results})
+    assert docs.main(["--check"]) == 1
+    assert docs.main([]) == 0
+    assert docs.main(["--check"]) == 0
+    first, row, last = (tmp_path / "results.md").read_text(encoding="utf-8").splitlines()
+    assert (first, last) == ("| a | b |", "| by hand |")
+    assert "| 85.79 ± 0.23 | `nll_estimate`, AIS: 500 chains" in row
+    assert "86.34 (by AIS, 500 units, CD-25; Salakhutdinov and Murray 2008)" in row
+
+
 def test_a_stale_or_missing_page_fails_the_check(
     docs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

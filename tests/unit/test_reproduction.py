@@ -11,6 +11,7 @@ import gencli
 from gencli import reproduction
 from gencli.cli.app import run as command
 from gencli.data.options import DataOptions
+from gencli.measured import measure
 from gencli.runs import Run
 from gencli.training import session
 from gencli.training.reporter import Silent
@@ -99,7 +100,7 @@ def test_another_training_is_told_apart(
     home: Path, image_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = trained(image_folder)
-    reproduction.measure(run, {"metrics": ["nll_bound"]}, checkpoint="last")
+    measure(run, {"metrics": ["nll_bound"]}, checkpoint="last")
     before = gencli.evaluate("first", metrics=["nll_bound"])["nll_bound"]
     record = run.record
     changed(
