@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from gencli import registry, runs
+from gencli import new_run, registry, runs
 from gencli.config import Enough
 from gencli.kinds import Binarization
 from gencli.models.adversarial import base
@@ -68,7 +68,7 @@ def trained(
         "data": {"name": "quarters", "fingerprint": "", "info": asdict(data.info)},
         "precision": "fp32", "created": runs.now(),
     }  # fmt: skip
-    told, run = Told(), runs.create(name, "quarters", record)
+    told, run = Told(), new_run.create(name, "quarters", record)
     trainer = Trainer(
         model, data, settings, run,
         device=torch.device("cpu"), precision="fp32", reporter=told, stop=StopRequest(),
