@@ -8,6 +8,7 @@ guidance (Ho and Salimans 2022, arXiv:2207.12598) by
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -17,10 +18,13 @@ from gencli.data.spec import DataInfo
 from gencli.models.diffusion.configs import GuidedConfig
 from gencli.models.diffusion.unet import unet_for
 from gencli.models.interface import NOTHING, Batch, Condition, GenerativeModel, Loss, Step, Update
+from gencli.models.text import with_gaps
 from gencli.random import ImageGenerator
 
 STEPS = 20
 """Steps of a sampler unless told otherwise."""
+
+_UNKNOWN = 0.05  # the part of words that are unknown in training
 
 
 class NoiseToImage(GenerativeModel):
@@ -85,9 +89,12 @@ class NoiseToImage(GenerativeModel):
         return Condition(none, empty).only(self.conditions)
 
     def _withheld(self, condition: Condition, n: int) -> Condition:
+        """Some conditions withheld, and some words: the model learns what an unknown one is."""
         if condition.nothing:
             return condition
         kept = torch.rand(n, device=self.device) >= self.config.label_dropout
+        if condition.text is not None:
+            condition = replace(condition, text=with_gaps(condition.text, _UNKNOWN, 0))
         rows = torch.arange(n, device=self.device)
         return self.untold(n).followed_by(condition).rows(rows + n * kept)
 

@@ -18,7 +18,7 @@ from gencli.data.conditions import NOTHING, Condition
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.diffusion.configs import UNetConfig
-from gencli.models.text import TextEncoder
+from gencli.models.text import CaptionEncoder
 
 _N_SINUSOID = 64
 
@@ -42,7 +42,7 @@ def unet_for(config: UNetConfig, data: DataInfo, n_in: int, n_out: int) -> UNet:
         n_blocks=config.blocks,
         patch=config.patch,
         n_classes=data.n_classes if config.conditional else 0,
-        captions=(data.n_tokens, data.caption_length) if "text" in config.conditions() else None,
+        n_tokens=data.n_tokens if "text" in config.conditions() else 0,
         dropout=config.dropout,
         out_channels=n_out * data.channels,
     )
@@ -59,7 +59,7 @@ class UNet(nn.Module):
         patch: Side of the pixel patches folded into channels. H and W are multiples of
             `patch * 2 ** (len(multipliers) - 1)`.
         n_classes: Classes to condition on; class `n_classes` means none. 0 takes no classes.
-        captions: Tokens and length of captions to condition on; None takes no captions.
+        n_tokens: Tokens of captions to condition on; an empty one means none. 0 takes no captions.
         dropout: Probability of dropping an activation of a residual block.
         out_channels: C'; None is C.
     """
@@ -73,7 +73,7 @@ class UNet(nn.Module):
         n_blocks: int,
         patch: int = 1,
         n_classes: int = 0,
-        captions: tuple[int, int] | None = None,
+        n_tokens: int = 0,
         dropout: float = 0.0,
         out_channels: int | None = None,
     ) -> None:
@@ -85,7 +85,7 @@ class UNet(nn.Module):
             nn.Linear(_N_SINUSOID, n_embedding), nn.SiLU(), nn.Linear(n_embedding, n_embedding)
         )
         self.embed_class = nn.Embedding(n_classes + 1, n_embedding) if n_classes else None
-        self.read_text = TextEncoder(*captions, n_embedding) if captions else None
+        self.embed_text = _reader(n_tokens, n_embedding) if n_tokens else None
 
         def block(n_in: int, n_out: int) -> ResidualBlock:
             return ResidualBlock(n_in, n_out, n_embedding, dropout)
@@ -117,8 +117,8 @@ class UNet(nn.Module):
         embedding = self.embed_time(sinusoid(t, _N_SINUSOID).to(x.dtype))
         if self.embed_class is not None and condition.labels is not None:
             embedding = embedding + self.embed_class(condition.labels)
-        if self.read_text is not None and condition.text is not None:
-            embedding = embedding + self.read_text(condition.text)
+        if self.embed_text is not None and condition.text is not None:
+            embedding = embedding + self.embed_text(condition.text)
         embedding = F.silu(embedding)
         h = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
         h = self.stem(h)
@@ -186,6 +186,10 @@ def sinusoid(t: Tensor, n: int) -> Tensor:
     frequencies = torch.exp(-math.log(1e4) / (n // 2) * torch.arange(n // 2, device=t.device))
     angles = t.float()[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+def _reader(n_tokens: int, n: int) -> nn.Module:
+    return nn.Sequential(CaptionEncoder(n_tokens, n), nn.Linear(n, n))
 
 
 def _norm(n: int) -> nn.GroupNorm:
