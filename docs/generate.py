@@ -35,6 +35,7 @@ ABILITIES = {
     "log_partition": "likelihood by annealed importance sampling",
     "latent": "latent space (`interpolate`, `export --format onnx`)",
     "encoder": "encoder",
+    "embedding": "walks between classes or captions (`interpolate --from-prompt`)",
     "assignments": "clusters",
     "log_weights": "importance sampling",
     "completion": "completion (`sample --complete`)",

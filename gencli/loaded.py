@@ -15,7 +15,14 @@ from gencli.data.conditions import Condition, checked, in_turn
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
 from gencli.memory import see_that_they_fit
-from gencli.models.abilities import Abilities, HasEncoder, HasLatent, HasLogProb, abilities_of
+from gencli.models.abilities import (
+    Abilities,
+    HasEmbedding,
+    HasEncoder,
+    HasLatent,
+    HasLogProb,
+    abilities_of,
+)
 from gencli.models.drawing import OnStep, draw
 from gencli.models.interface import GenerativeModel
 from gencli.models.latent.paths import path
@@ -163,6 +170,38 @@ class LoadedModel:
         latent, told = self.latent(), self.told(len(z), condition).to(self.model.device)
         own = dataclasses.asdict(type(self.model.config).Decoding.parsed(options))
         return latent.decode(z.to(self.model.device), told, **own).float().cpu()
+
+    @torch.no_grad()
+    def decode_between(
+        self, z: Tensor, start: Condition, end: Condition, points: int, **options: Any
+    ) -> Tensor:
+        """Latents (n, ...) -> images (n, points, C, H, W) on the way from a condition to another.
+
+        The latent stays the same; what the model is told goes on a straight line, both ends
+        included, between the vectors that it makes of the two conditions.
+
+        Args:
+            z: As `sample_latent` and `encode` give them.
+            start: Of `n` images.
+            end: Likewise.
+            points: At least 2.
+            **options: The model's own options of decoding.
+
+        Raises:
+            UsageError: If the model has no latent space or knows no vectors of conditions.
+        """
+        model = self.model
+        self.latent()
+        if not isinstance(model, HasEmbedding):
+            raise UsageError(
+                f"{self.run.model} cannot go from one condition to another.",
+                f"These can: {having('embedding')}.",
+            )
+        own = dataclasses.asdict(type(self.model.config).Decoding.parsed(options))
+        first, last = (self.told(len(z), of).to(self.model.device) for of in (start, end))
+        way = path(model.embed(first), model.embed(last), points, "linear")
+        images = [model.decode_embedded(z.to(way), told, **own) for told in way.unbind(1)]
+        return torch.stack(images, 1).float().cpu()
 
     @torch.no_grad()
     def log_prob(self, images: Tensor, condition: Condition | None = None) -> Tensor:

@@ -142,14 +142,14 @@ MODELS: tuple[ModelSpec, ...] = (
         "diffusion.ddpm:DDPM",
         "Denoising diffusion: a U-Net that turns noise into images step by step",
         "Ho et al. 2020, arXiv:2006.11239",
-        "bound latent",
+        "bound latent embedding",
     ),
     _spec(
         "flow-matching",
         "diffusion.flow_matching:FlowMatching",
         "Flow matching on straight paths: a U-Net tells the way from noise to images",
         "Lipman et al. 2022, arXiv:2210.02747",
-        "latent encoder",
+        "latent encoder embedding",
         aliases=("rectified-flow",),
     ),
     _spec(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import gencli
-from gencli.cli import console, environment, help_style, outputs, own_options, runs
+from gencli.cli import conditions, console, environment, help_style, outputs, own_options, runs
 from gencli.cli.compare import compare
 from gencli.cli.doctor import doctor
 from gencli.cli.evaluate import evaluate
@@ -32,13 +32,13 @@ from gencli.cli.train import ModelGroup
 from gencli.errors import GencliError, GencliWarning
 from gencli.training.signals import sparing_imports
 
-OF_A_RUN: dict[str, tuple[Callable[..., None], own_options.Kinds, bool]] = {
-    "sample": (sample, own_options.sampling, True),
-    "reconstruct": (reconstruct, own_options.decoding, True),
-    "interpolate": (interpolate, own_options.decoding, True),
-    "evaluate": (evaluate, own_options.sampling_and_measuring, False),
+OF_A_RUN: dict[str, tuple[Callable[..., None], own_options.Kinds, own_options.Told | None]] = {
+    "sample": (sample, own_options.sampling, conditions.parameters),
+    "reconstruct": (reconstruct, own_options.decoding, conditions.parameters),
+    "interpolate": (interpolate, own_options.decoding, conditions.of_a_walk),
+    "evaluate": (evaluate, own_options.sampling_and_measuring, None),
 }
-"""Commands with options of the run's own model: which, and whether it can be told conditions."""
+"""Commands with options of the run's own model: which, and by what it is told conditions."""
 
 
 class Commands(help_style.WholeGroup):

@@ -45,12 +45,37 @@ _OPTIONS: dict[ConditionKind, dict[str, Any]] = {
     },
 }
 
+_ENDS: dict[ConditionKind, dict[str, Any]] = {
+    "labels": {
+        "from_label": Annotated[
+            int | None, typer.Option(help="Class where the way begins; the latent stays.", min=0)
+        ],
+        "to_label": Annotated[int | None, typer.Option(help="Class where it ends.", min=0)],
+    },
+    "text": {
+        "from_prompt": Annotated[
+            str | None, typer.Option(help="Caption where the way begins; the latent stays.")
+        ],
+        "to_prompt": Annotated[str | None, typer.Option(help="Caption where it ends.")],
+    },
+}
+"""Options of a walk from one condition to another."""
+
 
 def parameters(kinds: Sequence[ConditionKind], panel: str) -> list[inspect.Parameter]:
     """The options by which a model is told conditions of some kinds."""
+    return _parameters([_OPTIONS[kind] for kind in kinds], panel)
+
+
+def of_a_walk(kinds: Sequence[ConditionKind], panel: str) -> list[inspect.Parameter]:
+    """The same, and those of a walk from one condition to another."""
+    return _parameters([options.get(k, {}) for k in kinds for options in (_OPTIONS, _ENDS)], panel)
+
+
+def _parameters(groups: Sequence[dict[str, Any]], panel: str) -> list[inspect.Parameter]:
     found = []
-    for kind in kinds:
-        for name, annotation in _OPTIONS[kind].items():
+    for group in groups:
+        for name, annotation in group.items():
             info = annotation.__metadata__[0]
             info.rich_help_panel = panel
             found.append(
@@ -85,6 +110,42 @@ def read(own: Mapping[str, Any], model: LoadedModel, n: int) -> Condition | None
         images = _source(given["source"], model)
         wanted = _replaced(wanted, source=images[torch.arange(n) % len(images)])
     return wanted
+
+
+def ends(own: Mapping[str, Any], model: LoadedModel, n: int) -> tuple[Condition, Condition] | None:
+    """From what to what a walk between conditions goes, for `n` images; None for no such walk.
+
+    What a command's other options ask for is the same at both ends.
+
+    Raises:
+        UsageError: If an end is not there, or there is no such class.
+    """
+    labels, prompts = _pair(own, "label"), _pair(own, "prompt")
+    if labels is None and prompts is None:
+        return None
+    import torch
+
+    from gencli.data.conditions import in_turn
+
+    start = end = read(own, model, n) or in_turn(model.data, model.model.conditions, n)
+    if labels is not None:
+        start, end = (
+            _replaced(told, labels=torch.full((n,), label))
+            for told, label in zip((start, end), labels, strict=True)
+        )
+    if prompts is not None:
+        start, end = (
+            _replaced(told, text=row.expand(n, -1))
+            for told, row in zip((start, end), _tokens(prompts, model), strict=True)
+        )
+    return start, end
+
+
+def _pair(own: Mapping[str, Any], what: str) -> list[Any] | None:
+    pair = [own.get(f"{end}_{what}") for end in ("from", "to")]
+    if pair.count(None) == 1:
+        raise UsageError("A way needs both ends.", f"Give --from-{what} and --to-{what}.")
+    return None if None in pair else pair
 
 
 def _replaced(condition: Condition, **changes: Any) -> Condition:

@@ -86,27 +86,31 @@ def interpolate(
         write_png(captioned(make_grid(images, columns=grid, padding=0), text), where)
         announce(where)
         return
-    if start is not None and end is not None:
-        from gencli.cli.images import read_images
-
-        told = conditions.read(own, model, 1)
-        ends = [model.encode(read_images(image, model)[:1], told) for image in (start, end)]
-    else:
-        z = model.sample_latent(2 * rows, seed=seed)
-        ends = [z[:rows], z[rows:]]
-    # What an image is told stays the same along its path.
-    told = model.told(len(ends[0]), conditions.read(own, model, len(ends[0])))
     where = target(out, force, model.run, "interpolate", f".{format}")
     if format == "gif":
-        z = path(ends[0], ends[1], max(points, 24), kind)
-        sheets = (make_grid(model.decode(z[:, i], told, **options)) for i in range(z.shape[1]))
-        frames = [captioned(sheet, text) for sheet in sheets]
+        points = max(points, 24)
+    between = conditions.ends(own, model, rows)
+    if between is not None and start is not None:
+        raise UsageError("A way has two ends.", "Give images or conditions, not both.")
+    if between is not None:
+        z = model.sample_latent(rows, seed=seed)
+        images = model.decode_between(z, *between, points, **options)
+    else:
+        if start is not None and end is not None:
+            from gencli.cli.images import read_images
+
+            told = conditions.read(own, model, 1)
+            ends = [model.encode(read_images(image, model)[:1], told) for image in (start, end)]
+        else:
+            z = model.sample_latent(2 * rows, seed=seed)
+            ends = [z[:rows], z[rows:]]
+        # What an image is told stays the same along its path.
+        told = model.told(len(ends[0]), conditions.read(own, model, len(ends[0])))
+        z = path(ends[0], ends[1], points, kind)
+        images = torch.stack([model.decode(z[:, i], told, **options) for i in range(points)], dim=1)
+    if format == "gif":
+        frames = [captioned(make_grid(frame), text) for frame in images.unbind(1)]
         write_gif([*frames, *frames[-2:0:-1]], where)  # there and back again
     else:
-        z = path(ends[0], ends[1], points, kind)  # (rows, points, ...)
-        rows_told = (told.rows(torch.full((points,), i)) for i in range(len(z)))
-        images = torch.cat(
-            [model.decode(row, of, **options) for row, of in zip(z, rows_told, strict=True)]
-        )
-        write_png(captioned(make_grid(images, columns=points), text), where)
+        write_png(captioned(make_grid(images.flatten(0, 1), columns=points), text), where)
     announce(where)

@@ -15,14 +15,18 @@ from typing import Any
 import typer
 
 from gencli import registry, runs
-from gencli.cli import conditions, help_style
+from gencli.cli import help_style
 from gencli.cli.parameters import parameter, with_parameters
 from gencli.config import Config, Options, fields_of
 from gencli.errors import GencliError
+from gencli.kinds import ConditionKind
 from gencli.runs import Run
 
 Kinds = Callable[[Config], Sequence[type[Options]]]
 """A run's config -> the options that a command offers for it."""
+
+Told = Callable[[Sequence[ConditionKind], str], list[inspect.Parameter]]
+"""Kinds of conditions and a panel of the help -> the options for them."""
 
 
 def sampling(config: Config) -> Sequence[type[Options]]:
@@ -50,7 +54,11 @@ def config_of(run: Run) -> Config:
 
 
 def command(
-    name: str, function: Callable[..., None], kinds: Kinds, told: bool, arguments: Sequence[str]
+    name: str,
+    function: Callable[..., None],
+    kinds: Kinds,
+    told: Told | None,
+    arguments: Sequence[str],
 ) -> Any:
     """The Typer command of one verb, with the own options of the run among its arguments.
 
@@ -58,7 +66,7 @@ def command(
         name: Of the verb.
         function: What it does; it takes its own options as `**own`.
         kinds: Which options it offers.
-        told: Whether it takes conditions (`--label`, `--prompt`, ...).
+        told: By which options it takes conditions (`--label`, `--prompt`, ...).
         arguments: What follows the verb on the command line.
     """
     extra: list[inspect.Parameter] = []
@@ -71,7 +79,7 @@ def command(
             for options in kinds(config):
                 extra += [parameter(f, panel, envvar=False) for f in fields_of(options)]
             if told:
-                extra += conditions.parameters(config.conditions(), panel)
+                extra += told(config.conditions(), panel)
         else:
             more = _MORE
     except GencliError as error:

@@ -109,6 +109,19 @@ class HasEncoder(Protocol):
 
 
 @runtime_checkable
+class HasEmbedding(Protocol):
+    """What a condition says is a vector, and there are images of those between two of them."""
+
+    def embed(self, condition: Condition) -> Tensor:
+        """The condition of n images -> vectors (n, E)."""
+        ...
+
+    def decode_embedded(self, z: Tensor, told: Tensor) -> Tensor:
+        """As `decode`, with the same options, told vectors (n, E)."""
+        ...
+
+
+@runtime_checkable
 class HasAssignments(Protocol):
     """Images fall into clusters of the model's own."""
 
@@ -171,6 +184,7 @@ PROTOCOLS: dict[str, type] = {
     "log_partition": HasLogPartition,
     "latent": HasLatent,
     "encoder": HasEncoder,
+    "embedding": HasEmbedding,
     "assignments": HasAssignments,
     "filters": HasFilters,
     "completion": HasCompletion,

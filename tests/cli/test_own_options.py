@@ -36,7 +36,12 @@ def trained(gencli: Gencli, image_folder: Path) -> Gencli:
         ("sample", "guided", ["--sampler", "--steps", "--guidance", "--label"], ["--prompt"]),
         ("sample", "rbm", ["--steps"], ["--temperature", "--sampler"]),
         ("sample", "made", ["--temperature"], ["--steps"]),
-        ("interpolate", "guided", ["--guidance", "--label", "--points", "--steps"], []),
+        (
+            "interpolate",
+            "guided",
+            ["--guidance", "--label", "--from-label", "--points"],
+            ["--prompt"],
+        ),
         ("interpolate", "vae", ["--points"], ["--guidance", "--label", "--steps"]),
         ("evaluate", "rbm", ["--chains", "--temperatures", "--steps"], ["--terms"]),
         ("evaluate", "ddpm", ["--terms", "--sampler"], ["--chains", "--guidance"]),

@@ -47,7 +47,7 @@ def test_the_right_answer_has_no_loss_and_denoises_exactly(
     images = torch.rand(16, 1, 8, 8)
     x_0 = 2 * images - 1
 
-    def oracle(x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    def oracle(x_t: Tensor, t: Tensor, told: Tensor | None) -> Tensor:
         alpha, sigma = (
             values[times_of(t)].float()[:, None, None, None] for values in noise_levels(model)
         )
@@ -67,7 +67,7 @@ def test_images_are_noised_more_than_the_network_is_told(monkeypatch: pytest.Mon
     model = make(prediction="epsilon", perturbation=0.3)
     images = torch.rand(500, 1, 8, 8)
 
-    def sees_all_noise(x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    def sees_all_noise(x_t: Tensor, t: Tensor, told: Tensor | None) -> Tensor:
         alpha, sigma = (
             values[times_of(t)].float()[:, None, None, None] for values in noise_levels(model)
         )
@@ -82,7 +82,7 @@ def test_times_are_trained_as_often_as_sampling_asks(monkeypatch: pytest.MonkeyP
     model = make()
     seen: list[Tensor] = []
 
-    def keep(x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    def keep(x_t: Tensor, t: Tensor, told: Tensor | None) -> Tensor:
         seen.append(times_of(t))
         return x_t
 
@@ -133,7 +133,8 @@ def test_guidance_goes_from_unconditional_through_conditional() -> None:
     labels = torch.tensor([0, 1, 2, 1])
     x_t, t = 0.1 * torch.randn(4, 1, 8, 8), torch.tensor([3, 10, 25, 40])
     zero, one, three = (
-        model.denoiser(Condition(labels), guidance)(x_t, t) for guidance in (0.0, 1.0, 3.0)
+        model.denoiser(model.embed(Condition(labels)), guidance)(x_t, t)
+        for guidance in (0.0, 1.0, 3.0)
     )
     assert torch.equal(zero, model.denoiser()(x_t, t))
     assert float((one - zero).abs().max()) > 1e-3
@@ -236,7 +237,7 @@ def test_network_reads_time_and_class_and_starts_at_zero() -> None:
     net = make(conditional=True).unet
     x, t = torch.randn(3, 1, 8, 8), torch.tensor([1.0, 1.0, 900.0])
     x[1:] = x[0]
-    first, other_class, other_time = net(x, t, Condition(torch.tensor([0, 1, 0])))
+    first, other_class, other_time = net(x, t, net.embed(Condition(torch.tensor([0, 1, 0]))))
     assert not torch.allclose(first, other_class, atol=1e-4)
     assert not torch.allclose(first, other_time, atol=1e-4)
     fresh = UNet(1, width=8, multipliers=(1, 2), n_blocks=1)

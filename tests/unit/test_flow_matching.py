@@ -169,7 +169,7 @@ def test_the_network_sees_and_tells_by_the_preconditioning(
 ) -> None:
     model, seen = make(prediction=prediction), list[Tensor]()
 
-    def keep(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    def keep(x: Tensor, t: Tensor, told: Tensor | None) -> Tensor:
         seen.append(x)
         return torch.ones_like(x)
 
@@ -189,7 +189,7 @@ def test_the_network_sees_and_tells_by_the_preconditioning(
 def test_times_are_drawn_as_asked(times: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, seen = make(times=times), list[Tensor]()
 
-    def keep(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    def keep(x: Tensor, t: Tensor, told: Tensor | None) -> Tensor:
         seen.append(t / 1000)
         return x
 
@@ -220,7 +220,7 @@ def test_training_learns_a_constant_image() -> None:
 
 def test_guidance_goes_from_unconditional_through_conditional() -> None:
     model = make(conditional=True)
-    told = Condition(torch.tensor([0, 1, 2, 1]))
+    told = model.embed(Condition(torch.tensor([0, 1, 2, 1])))
     x, t = torch.randn(4, 1, 8, 8), torch.rand(4)
     zero, one, three = (model.velocity(x, t, told, guidance) for guidance in (0.0, 1.0, 3.0))
     assert torch.equal(zero, model.velocity(x, t))

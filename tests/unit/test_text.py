@@ -14,6 +14,7 @@ from gencli.data.captions import UNKNOWN, tokens, vocabulary
 from gencli.data.conditions import Condition
 from gencli.data.scene_words import attributes
 from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
 from gencli.models.diffusion.configs import DDPMConfig, FlowMatchingConfig
 from gencli.models.diffusion.ddpm import DDPM
 from gencli.models.diffusion.flow_matching import FlowMatching
@@ -106,12 +107,7 @@ def test_images_are_as_told_and_an_empty_caption_tells_nothing(make: Any) -> Non
 def test_withheld_captions_are_empty_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     both = DataInfo(1, 8, 8, ("a", "b"), vocabulary=WORDS, caption_length=3)
     model, seen = flow(both, conditional=True, label_dropout=0.5), list[Condition]()
-
-    def keep(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        seen.append(condition)
-        return x
-
-    monkeypatch.setattr(model, "predict", keep)
+    monkeypatch.setattr(model.unet, "embed", seen.append)
     n = 400
     known = Condition(torch.arange(n) % 2, torch.full((n, 3), 4))
     model.loss(Batch(torch.rand(n, 1, 8, 8), known), Step())
@@ -125,3 +121,24 @@ def test_withheld_captions_are_empty_ones(monkeypatch: pytest.MonkeyPatch) -> No
     words = text[~withheld]
     assert ((words == 4) | (words == UNKNOWN)).all()
     assert 0 < int((words == UNKNOWN).sum()) < 0.15 * words.numel()
+
+
+@pytest.mark.parametrize("make", [ddpm, flow])
+@torch.no_grad()
+def test_between_two_captions_there_are_others(make: Any) -> None:
+    model = make().eval()
+    for parameter in model.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    z = model.sample_latent(1, generator=ImageGenerator(0, range(1)))
+    ends = [model.embed(told(caption)) for caption in ("dark top", "light bottom")]
+    own = {"steps": 3, "guidance": 2.0}
+    first, middle, last = (
+        model.decode_embedded(z, torch.lerp(*ends, share), **own) for share in (0.0, 0.5, 1.0)
+    )
+    assert torch.equal(first, model.decode(z, told("dark top"), **own))
+    torch.testing.assert_close(last, model.decode(z, told("light bottom"), **own))
+    assert float((first - last).abs().max()) > 0.01
+    for end in (first, last):
+        assert float((middle - end).abs().max()) > 1e-3
+    with pytest.raises(UsageError, match="told nothing"):
+        make(text=False).embed(Condition())

@@ -8,14 +8,16 @@ guidance (Ho and Salimans 2022, arXiv:2207.12598) by
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import ClassVar
+from dataclasses import asdict, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
 from gencli.models.diffusion.configs import GuidedConfig
+from gencli.models.diffusion.samplers import OnStep
 from gencli.models.diffusion.unet import unet_for
 from gencli.models.interface import NOTHING, Batch, Condition, GenerativeModel, Loss, Step, Update
 from gencli.models.text import with_gaps
@@ -28,7 +30,7 @@ _UNKNOWN = 0.05  # the part of words that are unknown in training
 
 
 class NoiseToImage(GenerativeModel):
-    """A model that writes `errors`, and draws by what the U-Net tells of noisy images.
+    """A model that writes `errors` and `solve`, by what the U-Net tells of noisy images.
 
     Args:
         config: The model's options.
@@ -45,18 +47,18 @@ class NoiseToImage(GenerativeModel):
         super().__init__(config, data)
         self.unet = unet_for(config, data, 1, n_out)
 
-    def errors(self, images: Tensor, condition: Condition, perturbation: float) -> Tensor:
-        """The training objective of each image, (B,); `perturbation` is that of the config."""
+    def errors(self, images: Tensor, told: Tensor | None, perturbation: float) -> Tensor:
+        """The training objective of each image, (B,), told what `embed` gives."""
         raise TypeError(f"{type(self).__name__} does not define errors()")
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """The mean error of the prediction, per dimension."""
-        condition = self._withheld(batch.condition, len(batch.images))
-        return Loss(self.errors(batch.images, condition, self.config.perturbation).mean())
+        told = self.unet.embed(self._withheld(batch.condition, len(batch.images)))
+        return Loss(self.errors(batch.images, told, self.config.perturbation).mean())
 
     def validation_loss(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """The training objective of each image, (B,), without condition and perturbation."""
-        return self.errors(x, self.untold(len(x)), 0.0)
+        return self.errors(x, self.unet.embed(self.untold(len(x))), 0.0)
 
     def updates(self) -> tuple[Update, ...]:
         """One update over `loss`, with clipped gradients and averaged weights."""
@@ -66,21 +68,50 @@ class NoiseToImage(GenerativeModel):
         """The noise (n, C, H, W) that sampling starts from."""
         return generator.normal(*self.data.shape)
 
-    def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """What the U-Net tells of x_t at times (n,) from 0 to 1000, told `condition`."""
-        out: Tensor = self.unet(x_t, t, condition)
+    def predict(self, x_t: Tensor, t: Tensor, told: Tensor | None) -> Tensor:
+        """What the U-Net tells of x_t at times (n,) from 0 to 1000, told what `embed` gives."""
+        out: Tensor = self.unet(x_t, t, told)
         return out.float()
 
-    def guided(self, x_t: Tensor, t: Tensor, condition: Condition, guidance: float) -> Tensor:
+    def guided(self, x_t: Tensor, t: Tensor, told: Tensor | None, guidance: float) -> Tensor:
         """As `predict`, guided: 0 is without condition, 1 with it; more moves on from there."""
-        free, told = self.untold(len(x_t)), condition.only(self.conditions)
-        if told.nothing or guidance == 0:
+        free = self.unet.embed(self.untold(len(x_t)))
+        if free is None or told is None or guidance == 0:
             return self.predict(x_t, t, free)
         if guidance == 1:
             return self.predict(x_t, t, told)
-        both = torch.cat([x_t, x_t]), torch.cat([t, t]), free.followed_by(told)
+        both = torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([free, told])
         unconditional, conditional = self.predict(*both).chunk(2)
         return torch.lerp(unconditional, conditional, guidance)
+
+    def embed(self, condition: Condition) -> Tensor:
+        """What the U-Net is told by a condition, (n, E).
+
+        Raises:
+            UsageError: If this model is told nothing.
+        """
+        told = self.unet.embed(condition)
+        if told is None:
+            raise UsageError("This model is told nothing.", "Train one with --conditional.")
+        return told
+
+    def decode_embedded(self, z: Tensor, told: Tensor, **own: Any) -> Tensor:
+        """As `decode`, told vectors that `embed` gives, or others between them."""
+        return self.solve(z, told, **asdict(type(self.config).Decoding.parsed(own)))
+
+    def solve(
+        self,
+        noise: Tensor,
+        told: Tensor | None,
+        *,
+        sampler: str,
+        steps: int | None,
+        guidance: float,
+        generator: ImageGenerator | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Noise -> images (n, C, H, W) in [0, 1]; what sampling and decoding share."""
+        raise TypeError(f"{type(self).__name__} does not define solve()")
 
     def untold(self, n: int) -> Condition:
         """What `n` images are told that are told nothing: a class of none, an empty caption."""

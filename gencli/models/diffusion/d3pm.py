@@ -220,7 +220,8 @@ class D3PM(GenerativeModel):
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             times = t * (1000 / self.config.timesteps)
-            logits: Tensor = self.unet(self._planes(x_t), times, condition).float() / temperature
+            told = self.unet.embed(condition)
+            logits: Tensor = self.unet(self._planes(x_t), times, told).float() / temperature
             if self.data.binary:
                 return F.logsigmoid(torch.stack([-logits, logits], 1))
             return logits.view(len(x_t), self.levels, *self.data.shape).log_softmax(1)

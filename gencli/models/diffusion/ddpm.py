@@ -66,7 +66,7 @@ class DDPM(NoiseToImage):
             table = variances.step_table(self.schedule)
             self.register_buffer("step_table", table, persistent=False)
 
-    def errors(self, images: Tensor, condition: Condition, perturbation: float) -> Tensor:
+    def errors(self, images: Tensor, told: Tensor | None, perturbation: float) -> Tensor:
         """The squared error of the prediction at a time of each image, (B,), per dimension.
 
         With learnt variances, their term of the bound beside it.
@@ -80,7 +80,7 @@ class DDPM(NoiseToImage):
         if perturbation:
             eps = eps + perturbation * torch.randn_like(eps)
         x_t = alpha * x_0 + sigma * eps
-        predicted, share = self._split(self.predict(x_t, self._scaled(t), condition))
+        predicted, share = self._split(self.predict(x_t, self._scaled(t), told))
         errors = (target - predicted).square().mean((1, 2, 3))
         if self.config.variance == "fixed":
             return errors
@@ -104,21 +104,19 @@ class DDPM(NoiseToImage):
             return ((x_t - sigma * predicted) / alpha).clamp(-1, 1)
         return (alpha * x_t - sigma * predicted).clamp(-1, 1)
 
-    def denoiser(self, condition: Condition = NOTHING, guidance: float = 1.0) -> Denoiser:
-        """x_0 (n, C, H, W) in [-1, 1] as the U-Net sees it, guided to a condition where given.
+    def denoiser(self, told: Tensor | None = None, guidance: float = 1.0) -> Denoiser:
+        """x_0 (n, C, H, W) in [-1, 1] as the U-Net sees it, guided to what `embed` gives, if any.
 
         A `guidance` of 0 is without it, 1 conditional; more moves on in the same direction.
         """
-        estimate = self.estimator(condition, guidance)
+        estimate = self.estimator(told, guidance)
         return lambda x_t, t: estimate(x_t, t)[0]
 
-    def estimator(
-        self, condition: Condition = NOTHING, guidance: float = 1.0
-    ) -> variances.Estimator:
+    def estimator(self, told: Tensor | None = None, guidance: float = 1.0) -> variances.Estimator:
         """As `denoiser`, with the shares of learnt variances, (n, 0, H, W) where there are none."""
 
         def estimate(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            predicted, share = self._split(self.guided(x_t, self._scaled(t), condition, guidance))
+            predicted, share = self._split(self.guided(x_t, self._scaled(t), told, guidance))
             return self._x_0(x_t, t, predicted), share
 
         return estimate
@@ -163,10 +161,11 @@ class DDPM(NoiseToImage):
         Raises:
             UsageError: If there is no such sampler, or steps are out of range.
         """
-        noise = self.sample_latent(n, generator=generator)
-        told = condition, guidance
-        learned = self.estimator(*told) if self.config.variance == "learned" else None
-        return self._solve(noise, sampler, steps, self.denoiser(*told), generator, on_step, learned)
+        noise, told = self.sample_latent(n, generator=generator), self.unet.embed(condition)
+        return self.solve(
+            noise, told, sampler=sampler, steps=steps, guidance=guidance,
+            generator=generator, on_step=on_step,
+        )  # fmt: skip
 
     def decode(
         self,
@@ -178,18 +177,21 @@ class DDPM(NoiseToImage):
         guidance: float = DeterministicSampling.guidance,
     ) -> Tensor:
         """x_T -> images (n, C, H, W) in [0, 1]; deterministic, unlike the default of `sample`."""
-        return self._solve(z, sampler, steps, self.denoiser(condition, guidance))
+        told = self.unet.embed(condition)
+        return self.solve(z, told, sampler=sampler, steps=steps, guidance=guidance)
 
-    def _solve(
+    def solve(
         self,
         noise: Tensor,
+        told: Tensor | None,
+        *,
         sampler: str,
         steps: int | None,
-        denoise: Denoiser,
+        guidance: float,
         generator: ImageGenerator | None = None,
         on_step: OnStep | None = None,
-        learned: variances.Estimator | None = None,
     ) -> Tensor:
+        """Noise -> images (n, C, H, W) in [0, 1]; what sampling and decoding share."""
         if sampler not in SAMPLERS:
             raise UsageError(f"There is no sampler {sampler}.", f"Use {', '.join(SAMPLERS)}.")
         if steps is None:
@@ -205,11 +207,13 @@ class DDPM(NoiseToImage):
                 on_step(step, total, to_images(x))
 
         times = self.schedule.times(steps)
-        if learned and generator and sampler == "ddpm":
+        if self.config.variance == "learned" and generator and sampler == "ddpm":
+            estimate = self.estimator(told, guidance)
             x_0 = variances.ancestral(
-                learned, noise, self.schedule, times, generator=generator, on_step=report
+                estimate, noise, self.schedule, times, generator=generator, on_step=report
             )
         else:
+            denoise = self.denoiser(told, guidance)
             x_0 = SAMPLERS[sampler](
                 denoise, noise, self.schedule, times, generator=generator, on_step=report
             )

@@ -23,7 +23,7 @@ is the default of `sample`, since it makes up for errors of the network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -39,7 +39,6 @@ from gencli.models.diffusion.configs import (
 )
 from gencli.models.diffusion.ode import SOLVERS, integrate
 from gencli.models.diffusion.samplers import (
-    Denoiser,
     OnStep,
     Sampler,
     Schedule,
@@ -60,7 +59,7 @@ class FlowMatching(NoiseToImage):
 
     config: FlowMatchingConfig
 
-    def errors(self, images: Tensor, condition: Condition, perturbation: float) -> Tensor:
+    def errors(self, images: Tensor, told: Tensor | None, perturbation: float) -> Tensor:
         """The squared error of the velocity at a time of each image, (B,), per dimension."""
         x_0 = 2 * images - 1
         t = spread(len(images), x_0.device)
@@ -71,16 +70,16 @@ class FlowMatching(NoiseToImage):
         if perturbation:
             eps = eps + perturbation * torch.randn_like(eps)
         x_t = (1 - share) * x_0 + share * eps
-        error = target - self.velocity(x_t, t, condition)
+        error = target - self.velocity(x_t, t, told)
         _, c_out, _ = self._preconditioning(share)
         return (error / c_out).square().mean((1, 2, 3))
 
     def velocity(
-        self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING, guidance: float = 1.0
+        self, x_t: Tensor, t: Tensor, told: Tensor | None = None, guidance: float = 1.0
     ) -> Tensor:
-        """f(x_t, t) at times (n,) in [0, 1], guided to a condition where given."""
+        """f(x_t, t) at times (n,) in [0, 1], guided to what `embed` gives, if any."""
         c_skip, c_out, c_in = self._preconditioning(column(t))
-        return c_skip * x_t + c_out * self.guided(c_in * x_t, 1000 * t, condition, guidance)
+        return c_skip * x_t + c_out * self.guided(c_in * x_t, 1000 * t, told, guidance)
 
     def _preconditioning(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """c_skip, c_out and c_in, so that f(x, t) = c_skip x + c_out F(c_in x, t)."""
@@ -115,8 +114,11 @@ class FlowMatching(NoiseToImage):
         Raises:
             UsageError: If there is no such sampler, or steps are out of range.
         """
-        noise = self.sample_latent(n, generator=generator)
-        return self._solve(noise, sampler, steps, condition, guidance, generator, on_step)
+        noise, told = self.sample_latent(n, generator=generator), self.unet.embed(condition)
+        return self.solve(
+            noise, told, sampler=sampler, steps=steps, guidance=guidance,
+            generator=generator, on_step=on_step,
+        )  # fmt: skip
 
     def decode(
         self,
@@ -128,23 +130,27 @@ class FlowMatching(NoiseToImage):
         guidance: float = DeterministicFlow.guidance,
     ) -> Tensor:
         """Noise -> images (n, C, H, W) in [0, 1]; deterministic, unlike the default of `sample`."""
-        return self._solve(z, sampler, steps, condition, guidance)
+        told = self.unet.embed(condition)
+        return self.solve(z, told, sampler=sampler, steps=steps, guidance=guidance)
 
     def encode(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Images -> the noise (n, C, H, W) of which `decode` makes them: the ODE backwards."""
-        times = [i / STEPS for i in range(STEPS + 1)]
-        return self._integrate(2 * x - 1, times, DeterministicFlow.sampler, condition, 1.0, None)
+        times, told = [i / STEPS for i in range(STEPS + 1)], self.unet.embed(condition)
+        velocity = partial(self._velocity_at, told=told, guidance=1.0)
+        return integrate(velocity, 2 * x - 1, times, solver=DeterministicFlow.sampler)
 
-    def _solve(
+    def solve(
         self,
         noise: Tensor,
+        told: Tensor | None,
+        *,
         sampler: str,
         steps: int | None,
-        condition: Condition,
         guidance: float,
         generator: ImageGenerator | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
+        """Noise -> images (n, C, H, W) in [0, 1]; what sampling and decoding share."""
         if sampler not in (*SOLVERS, *_MULTISTEP):
             names = ", ".join((*SOLVERS, *_MULTISTEP))
             raise UsageError(f"There is no sampler {sampler}.", f"Use {names}.")
@@ -157,34 +163,19 @@ class FlowMatching(NoiseToImage):
                 on_step(step, total, to_images(x))
 
         times = [i / steps for i in range(steps, -1, -1)]
+        velocity = partial(self._velocity_at, told=told, guidance=guidance)
         if sampler in SOLVERS:
-            return to_images(self._integrate(noise, times, sampler, condition, guidance, report))
+            return to_images(integrate(velocity, noise, times, solver=sampler, on_step=report))
         schedule = Schedule(tuple((1 - t, t) for t in reversed(times)))
-        denoise = self._denoiser(schedule, condition, guidance)
+
+        def denoise(x_t: Tensor, i: Tensor) -> Tensor:
+            t = i / steps
+            return (x_t - column(t) * self.velocity(x_t, t, told, guidance)).clamp(-1, 1)
+
         x_0 = _MULTISTEP[sampler](
             denoise, noise, schedule, range(steps, -1, -1), generator=generator, on_step=report
         )
         return to_images(x_0)
 
-    def _integrate(
-        self,
-        x: Tensor,
-        times: Sequence[float],
-        solver: str,
-        condition: Condition,
-        guidance: float,
-        on_step: OnStep | None,
-    ) -> Tensor:
-        def velocity(x: Tensor, t: float) -> Tensor:
-            return self.velocity(x, x.new_full((len(x),), t), condition, guidance)
-
-        return integrate(velocity, x, times, solver=solver, on_step=on_step)
-
-    def _denoiser(self, schedule: Schedule, condition: Condition, guidance: float) -> Denoiser:
-        """x_0 (n, C, H, W) in [-1, 1] by the velocity at the times of a schedule."""
-
-        def denoise(x_t: Tensor, i: Tensor) -> Tensor:
-            t = i / schedule.timesteps
-            return (x_t - column(t) * self.velocity(x_t, t, condition, guidance)).clamp(-1, 1)
-
-        return denoise
+    def _velocity_at(self, x: Tensor, t: float, told: Tensor | None, guidance: float) -> Tensor:
+        return self.velocity(x, x.new_full((len(x),), t), told, guidance)

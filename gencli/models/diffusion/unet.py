@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencli.data.conditions import NOTHING, Condition
+from gencli.data.conditions import Condition
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.diffusion.configs import UNetConfig
@@ -49,7 +49,7 @@ def unet_for(config: UNetConfig, data: DataInfo, n_in: int, n_out: int) -> UNet:
 
 
 class UNet(nn.Module):
-    """(B, C, H, W) images, (B,) times and perhaps a condition -> (B, C', H, W).
+    """(B, C, H, W) images, (B,) times and perhaps what is told -> (B, C', H, W).
 
     Args:
         channels: C.
@@ -112,13 +112,20 @@ class UNet(nn.Module):
             _norm(n), nn.SiLU(), _zero(nn.Conv2d(n, n_out * patch**2, 3, padding=1))
         )
 
-    def forward(self, x: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """Read `x` at times `t`, on a scale of 0 to about 1000."""
-        embedding = self.embed_time(sinusoid(t, _N_SINUSOID).to(x.dtype))
+    def embed(self, condition: Condition) -> Tensor | None:
+        """Class and caption as a vector for each image, (B, E); None where it is told neither."""
+        told = []
         if self.embed_class is not None and condition.labels is not None:
-            embedding = embedding + self.embed_class(condition.labels)
+            told.append(self.embed_class(condition.labels))
         if self.embed_text is not None and condition.text is not None:
-            embedding = embedding + self.embed_text(condition.text)
+            told.append(self.embed_text(condition.text))
+        return sum(told[1:], told[0]) if told else None
+
+    def forward(self, x: Tensor, t: Tensor, told: Tensor | None = None) -> Tensor:
+        """Read `x` at times `t`, on a scale of 0 to about 1000, told what `embed` gives."""
+        embedding = self.embed_time(sinusoid(t, _N_SINUSOID).to(x.dtype))
+        if told is not None:
+            embedding = embedding + told
         embedding = F.silu(embedding)
         h = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
         h = self.stem(h)
