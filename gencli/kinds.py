@@ -12,3 +12,6 @@ ConditionKind = Literal["labels", "text", "source"]
 
 SourceKind = Literal["none", "edges", "grey", "half", "small", "mask"]
 """How a source image is derived from an image: `gencli.data.source_images` says what each is."""
+
+Source = Literal["none", "edges", "grey", "half", "small", "mask", "given"]
+"""Where source images come from: derived, or given beside the images."""

@@ -181,10 +181,9 @@ def _tokens(lines: Sequence[str], model: LoadedModel) -> Any:
 
 
 def _source(reference: str, model: LoadedModel) -> Any:
-    """Source images: those of the data set are derived as in training, a file is one already."""
-    from gencli.cli.images import read_images, read_source
-    from gencli.data.source_images import derive
+    """Source images: those of the data set as in training, while a file is one already."""
+    from gencli.cli.images import read_batch, read_source
 
     if Path(reference).expanduser().is_file():
         return read_source(Path(reference).expanduser(), model.data)
-    return derive(read_images(reference, model), model.data.source)
+    return read_batch(reference, model).condition.source

@@ -155,7 +155,7 @@ def translation_sheet(
         n * each, seed=seed, condition=asked, batch_size=batch_size, **options
     ).view(n, each, *true.shape[1:])
     assert known.source is not None
-    rows = torch.cat([_coloured(known.source, true)[:, None], made, true[:, None]], dim=1)
+    rows = _coloured(known.source[:, None], made, true[:, None])
     groups = math.ceil(math.sqrt(n / rows.shape[1]))  # beside each other, for a sheet nearly square
     return make_grid(rows.flatten(0, 1), columns=groups * rows.shape[1])
 
@@ -172,9 +172,10 @@ def _told(known: Condition, loaded: LoadedModel, own: Mapping[str, Any], n: int)
     return known
 
 
-def _coloured(source: Tensor, like: Tensor) -> Tensor:
-    """Source images with as many channels as images have."""
-    return source.expand_as(like) if source.shape[1] == 1 else source
+def _coloured(*images: Tensor) -> Tensor:
+    """Images (n, k, C, H, W) beside each other along k, all in colour if any is."""
+    channels = max(x.shape[2] for x in images)
+    return torch.cat([x.expand(-1, -1, channels, -1, -1) for x in images], dim=1)
 
 
 def refuse(format: str, n: int | None) -> None:

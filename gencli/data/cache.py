@@ -43,6 +43,7 @@ class Stored:
         notes: What the user should be told.
         bad: Files that could not be read, each with the reason.
         captions: A hash of the captions that tokens came from; "" where the program wrote them.
+        channels: Of the images; those after them are their sources'. 0 where all are the images'.
         fingerprint: A hash of images, labels and `captions`.
     """
 
@@ -54,6 +55,7 @@ class Stored:
     notes: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
     captions: str = ""
+    channels: int = 0
     fingerprint: str = ""
 
 
@@ -115,6 +117,7 @@ def unwritable(folder: Path, error: OSError) -> DataError:
 
 def _write(folder: Path, stored: Stored) -> None:
     hashed = blake2b(stored.captions.encode(), digest_size=16)
+    hashed.update(f"{stored.channels or ''}".encode())
     checksums = {}
     columns = (("images", stored.images), ("labels", stored.labels), ("tokens", stored.tokens))
     for kind, arrays in columns:
@@ -136,6 +139,7 @@ def _write(folder: Path, stored: Stored) -> None:
         "notes": stored.notes,
         "bad": stored.bad,
         "captions": stored.captions,
+        "channels": stored.channels,
         "fingerprint": hashed.hexdigest(),
         "checksums": checksums,
     }
@@ -160,6 +164,7 @@ def _read(folder: Path) -> Stored:
         notes=tuple(meta["notes"]),
         bad=tuple(meta["bad"]),
         captions=meta.get("captions", ""),  # entries of before have none
+        channels=meta.get("channels", 0),
         fingerprint=meta["fingerprint"],
     )
 

@@ -72,10 +72,33 @@ def decode(path: Path, size: int) -> Images:
         OSError: Or another of `BROKEN`, if the file is no image of the allowed formats, is
             damaged, or is a decompression bomb.
     """
+    return _planes(_fit(_opened(path, (2 * size, 2 * size)), size))
+
+
+def decode_halves(path: Path, size: int) -> tuple[Images, Images]:
+    """The left and the right half of an image, each as `decode` gives an image.
+
+    Raises:
+        OSError: Or another of `BROKEN`, as for `decode`, or if the image has no two halves.
+    """
+    image = _opened(path, (4 * size, 2 * size))
+    width, height = image.size
+    if width % 2 or not width:
+        raise ValueError(f"its {width} columns have no halves")
+    left, right = (image.crop((x, 0, x + width // 2, height)) for x in (0, width // 2))
+    return _planes(_fit(left, size)), _planes(_fit(right, size))
+
+
+def _opened(path: Path, least: tuple[int, int]) -> Image.Image:
+    """An image upright and flat; a large JPEG at a scale with at least so many pixels."""
     with Image.open(path, formats=FORMATS) as opened:
-        opened.draft(None, (2 * size, 2 * size))
+        opened.draft(None, least)
         opened.load()
-        pixels = np.asarray(_fit(_flatten(_upright(opened)), size))
+        return _flatten(_upright(opened))
+
+
+def _planes(image: Image.Image) -> Images:
+    pixels = np.asarray(image)
     if pixels.ndim == 2:
         return pixels[None]
     planes = pixels.transpose(2, 0, 1)

@@ -30,9 +30,11 @@ from gencli.data.folder_decode import (
     forget,
     in_memory,
     in_parts,
+    planes_of,
     see_that_there_is_room,
 )
 from gencli.data.folder_files import count_others, each, scan
+from gencli.data.pairs import Pairs, match
 from gencli.errors import DataError
 from gencli.home import cache_dir
 from gencli.memory import is_large
@@ -46,6 +48,7 @@ def load_folder(
     root: Path,
     image_size: int | None = None,
     *,
+    pairs: Pairs | None = None,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> Stored:
@@ -55,13 +58,14 @@ def load_folder(
         root: A folder.
         image_size: Side of the squares; None keeps the size of images that are all squares of one
             size up to 64, and is 32 otherwise.
+        pairs: Where the images' sources are, if they are given.
         skip_bad: Leave files that cannot be read out, instead of failing.
         progress: Told of reading and decoding.
 
     Raises:
         DataError: If the folder is unreadable, has fewer than two images, has images that cannot be
-            read (unless `skip_bad`), has captions that cannot be read, or is too large
-            for the disk.
+            read (unless `skip_bad`), has captions that cannot be read, has sources that are no
+            pairs with the images, or is too large for the disk.
     """
     found = scan(root)
     files, left_out = found.images, count_others(found.others)
@@ -71,8 +75,10 @@ def load_folder(
             f"gencli reads {', '.join(FORMATS)}, by their usual suffixes.",
         )
     folder = cache_dir() / "folders"
-    pointer = folder / f"{digest(_VERSION, image_size, files, *found.captions)}.json"
     names = [name for name, *_ in files]
+    matched = None if pairs is None else match(pairs, root, names)
+    sources: tuple[object, ...] = () if matched is None else (matched.pairs, matched.entries)
+    pointer = folder / f"{digest(_VERSION, image_size, files, *found.captions, *sources)}.json"
     key, size = _recall(pointer)
     known = size > 0
     written: Written | None = None
@@ -81,29 +87,35 @@ def load_folder(
         with strict_pillow():
             hashes, sizes = zip(
                 *each(
-                    lambda name: _glance(root / name, image_size is None),
+                    lambda name: _glance(root / name, image_size is None or pairs is not None),
                     names,
                     f"reading {root.name}",
                     progress,
                 ),
                 strict=True,
             )
-        size = image_size or _choose_size(sizes)
-        key = digest(_VERSION, size, names, hashes, *([written] if found.captions else []))
+        if matched is not None:
+            hashed, sides = matched.glance(names, sizes, progress)
+            sources = (matched.pairs, hashed)
+        size = image_size or _choose_size(sizes if matched is None else sides)
+        captions = [written] if found.captions else []
+        key = digest(_VERSION, size, names, hashes, *captions, *sources)
 
     def texts() -> Written:
         return written or read_captions(root, names, found.captions, progress)
 
     def build() -> Stored:
-        return assemble(root, names, texts(), in_memory(root, names, size, progress))
+        return assemble(root, names, texts(), in_memory(root, names, size, progress, matched))
 
     parts = folder / f"parts-{key}"
 
     def build_on_disk(place: Path) -> Stored:
-        see_that_there_is_room(len(names), size, folder)
-        return assemble(root, names, texts(), in_parts(root, names, size, parts, progress), place)
+        see_that_there_is_room(len(names), n_bytes, folder)
+        decoded = in_parts(root, names, size, parts, progress, matched)
+        return assemble(root, names, texts(), decoded, place)
 
-    if is_large(len(names) * 3 * size * size):
+    n_bytes = planes_of(matched) * size * size
+    if is_large(len(names) * n_bytes):
         stored = cached_on_disk(folder, key, build_on_disk)
         forget(parts)
     else:

@@ -23,6 +23,7 @@ from gencli.data.fetch import Progress
 from gencli.data.folder_captions import Written, with_captions
 from gencli.data.folder_files import each
 from gencli.data.folder_names import arrange
+from gencli.data.pairs import Matched
 from gencli.errors import DataError
 from gencli.memory import see_that_they_fit
 from gencli.wording import readable_bytes
@@ -38,11 +39,12 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images of a list of files.
+    """The images of a list of files, and their sources where these are pairs.
 
     Attributes:
-        at: Rows (n,) -> their images (n, 3, size, size), in memory.
-        channels: Of each image: 1, 3, or 0 where it could not be read.
+        at: Rows (n,) -> their images (n, 3, size, size), in memory; of pairs (n, 6, size, size).
+        channels: Of each image, and of its source: 1, 3, or 0 where it could not be read, (n, 1) or
+            (n, 2).
         bad: Files that could not be read, each with the reason.
     """
 
@@ -51,29 +53,39 @@ class Decoded:
     bad: tuple[str, ...]
 
 
-def in_memory(root: Path, names: Sequence[str], size: int, progress: Progress | None) -> Decoded:
+def in_memory(
+    root: Path, names: Sequence[str], size: int, progress: Progress | None,
+    matched: Matched | None = None,
+) -> Decoded:  # fmt: skip
     """All images in one array."""
-    pixels = np.empty((len(names), 3, size, size), np.uint8)
+    n_images = 1 if matched is None else 2
+    pixels = np.empty((len(names), n_images, 3, size, size), np.uint8)
 
-    def read(number: int) -> int | str:
-        """Put an image in its place and give its channels, or say why it cannot be read."""
+    def read(number: int) -> list[int] | str:
+        """Put images in their place and give their channels, or say why they cannot be read."""
+        name = names[number]
         try:
-            image = decode(root / names[number], size)
+            path = root / name
+            images = (decode(path, size),) if matched is None else matched.decode(path, name, size)
         except BROKEN as error:
-            return f"{names[number]} ({why_broken(error)})"
-        pixels[number] = image
-        return len(image)
+            return f"{name} ({why_broken(error)})"
+        for place, image in zip(pixels[number], images, strict=True):
+            place[:] = image
+        return [len(image) for image in images]
 
     with strict_pillow():
         results = each(read, range(len(names)), f"decoding {root.name}", progress)
     bad = tuple(result for result in results if isinstance(result, str))
-    channels = np.array([0 if isinstance(r, str) else r for r in results], np.int64)
-    return Decoded(lambda rows: pixels[rows], channels, bad)
+    missing = [0] * n_images
+    channels = np.array([missing if isinstance(r, str) else r for r in results], np.int64)
+    flat = pixels.reshape(len(names), -1, size, size)
+    return Decoded(lambda rows: flat[rows], channels, bad)
 
 
 def in_parts(
-    root: Path, names: Sequence[str], size: int, parts: Path, progress: Progress | None
-) -> Decoded:
+    root: Path, names: Sequence[str], size: int, parts: Path, progress: Progress | None,
+    matched: Matched | None = None,
+) -> Decoded:  # fmt: skip
     """The images in a folder of parts, each on disk as soon as it is decoded.
 
     Args:
@@ -82,8 +94,10 @@ def in_parts(
         size: Side of the squares.
         parts: The folder; what is in it already is of the same files.
         progress: Told how many images are decoded.
+        matched: Of pairs, where the sources are.
     """
-    n = max(1, PART_BYTES // (3 * size * size))
+    planes = planes_of(matched)
+    n = max(1, PART_BYTES // (planes * size * size))
     made: list[Stored] = []
     for first in range(0, len(names), n):
 
@@ -92,14 +106,14 @@ def in_parts(
                 if progress:
                     progress(what, first + done, len(names))
 
-            part = in_memory(root, names[first : first + n], size, told)
+            part = in_memory(root, names[first : first + n], size, told, matched)
             rows = np.arange(len(part.channels))
             return Stored({"part": part.at(rows)}, {"part": part.channels}, bad=part.bad)
 
         made.append(cached(parts, digest(first), build))
 
     def at(rows: Rows) -> Images:
-        images = np.empty((len(rows), 3, size, size), np.uint8)
+        images = np.empty((len(rows), planes, size, size), np.uint8)
         numbers = rows // n
         for number in np.unique(numbers):
             here = numbers == number
@@ -110,15 +124,20 @@ def in_parts(
     return Decoded(at, channels, tuple(text for part in made for text in part.bad))
 
 
-def see_that_there_is_room(n: int, size: int, folder: Path) -> None:
+def planes_of(matched: Matched | None) -> int:
+    """Planes of size by size that are kept for an image, or for a pair."""
+    return 3 if matched is None else 6
+
+
+def see_that_there_is_room(n: int, n_bytes_each: int, folder: Path) -> None:
     """See that a folder has room for `n` images, in parts and as a whole.
 
     Raises:
         DataError: If it has not, or if a single image does not fit in the memory.
     """
     cure = "Choose a smaller --image-size."
-    see_that_they_fit(3 * size * size, "An image", cure, DataError)
-    n_bytes = 2 * n * 3 * size * size
+    see_that_they_fit(n_bytes_each, "An image", cure, DataError)
+    n_bytes = 2 * n * n_bytes_each
     with writing(folder, DataError, CURE):
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -151,7 +170,7 @@ def assemble(
     Raises:
         DataError: If there are fewer than two images.
     """
-    good = decoded.channels.nonzero()[0]
+    good = decoded.channels[:, 0].nonzero()[0]
     if not good.size:
         raise bad_images(root, decoded.bad, len(names))
     if good.size < 2:
@@ -159,16 +178,20 @@ def assemble(
             f"There is only one image in {root}.", "A model learns from many: add images."
         )
     layout = arrange([names[i] for i in good.tolist()])
-    channels = 1 if (decoded.channels[good] == 1).all() else 3
+    each = [1 if (column == 1).all() else 3 for column in decoded.channels[good].T]
+    planes = [3 * i + plane for i, n in enumerate(each) for plane in range(n)]
     images = {}
     for split, rows in layout.splits.items():
         if place is None:
-            images[split] = decoded.at(good[rows])[:, :channels]
+            images[split] = decoded.at(good[rows])[:, planes]
         else:
             target = place / f"{split}-images.npy"
-            images[split] = _on_disk(target, decoded, good[rows], channels)
+            images[split] = _on_disk(target, decoded, good[rows], planes)
     notes = layout.notes + written.notes
-    stored = Stored(images, layout.labels, layout.classes, notes=notes, bad=decoded.bad)
+    stored = Stored(
+        images, layout.labels, layout.classes, notes=notes, bad=decoded.bad,
+        channels=each[0] if len(each) > 1 else 0,
+    )  # fmt: skip
     if not written.texts:
         return stored
     texts = {
@@ -177,13 +200,13 @@ def assemble(
     return with_captions(stored, texts)
 
 
-def _on_disk(target: Path, decoded: Decoded, rows: Rows, channels: int) -> Images:
-    size = decoded.at(rows[:1]).shape[-1]
-    n = max(1, PART_BYTES // (3 * size * size))
-    array: Images = open_memmap(target, "w+", np.uint8, (len(rows), channels, size, size))
+def _on_disk(target: Path, decoded: Decoded, rows: Rows, planes: list[int]) -> Images:
+    one = decoded.at(rows[:1])
+    n, size = max(1, PART_BYTES // one.nbytes), one.shape[-1]
+    array: Images = open_memmap(target, "w+", np.uint8, (len(rows), len(planes), size, size))
     for first in range(0, len(rows), n):
         some = rows[first : first + n]
-        array[first : first + len(some)] = decoded.at(some)[:, :channels]
+        array[first : first + len(some)] = decoded.at(some)[:, planes]
     return array
 
 

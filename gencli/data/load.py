@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +19,11 @@ from gencli.data.cache import Labels, Stored, cached, digest
 from gencli.data.fetch import Progress
 from gencli.data.options import DataOptions
 from gencli.data.order import hold_out
+from gencli.data.pairs import pairs_of
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
 from gencli.home import cache_dir, user_path
-from gencli.kinds import Binarization
+from gencli.kinds import Binarization, Source
 from gencli.memory import is_large, see_that_they_fit
 from gencli.wording import readable_bytes
 
@@ -39,12 +42,15 @@ class Split:
         labels: (N,) int64, or None where there are none.
         text: Captions as tokens (N, L) int64, or None where there are none.
         chosen: Which of `stored` the split has, (N,) int64; None for all in their order.
+        channels: Of `stored` that are the images'; those after them are of given source images.
+            None where all are the images'.
     """
 
     stored: Tensor
     labels: Tensor | None
     text: Tensor | None = None
     chosen: Tensor | None = None
+    channels: int | None = None
 
     def __len__(self) -> int:
         return len(self.stored if self.chosen is None else self.chosen)
@@ -52,6 +58,11 @@ class Split:
     @property
     def images(self) -> Tensor:
         """(N, C, H, W) uint8; in memory where only some are chosen."""
+        return self.whole[:, : self.channels]
+
+    @property
+    def whole(self) -> Tensor:
+        """The images with their given source images, (N, C + C', H, W), likewise."""
         return self.stored if self.chosen is None else self.stored[self.chosen]
 
     @property
@@ -61,9 +72,9 @@ class Split:
 
     def rows(self, which: Tensor | slice) -> Split:
         """Some of the images, in memory."""
-        columns = (None if t is None else t[which] for t in (self.labels, self.text))
+        labels, text = (None if t is None else t[which] for t in (self.labels, self.text))
         where = which if self.chosen is None else self.chosen[which]
-        return Split(self.stored[where], *columns)
+        return Split(self.stored[where], labels, text, channels=self.channels)
 
     def only(self, which: Tensor) -> Split:
         """The images (n,) `which`; on disk where these are."""
@@ -71,7 +82,7 @@ class Split:
             return self.rows(which)
         labels, text = (None if t is None else t[which] for t in (self.labels, self.text))
         where = which if self.chosen is None else self.chosen[which]
-        return Split(self.stored, labels, text, where)
+        return Split(self.stored, labels, text, where, self.channels)
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,12 @@ def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
     size, how = options.image_size, options.binarize or "none"
     if size is not None and size < 1:
         raise UsageError(f"--image-size cannot be {size}.", "It takes at least 1.")
-    path = folder_of(options.data)
+    path, pairs = folder_of(options.data), pairs_of(options)
+    if pairs is not None and path is None:
+        raise UsageError(
+            f"{options.data} is no folder, and only its images have sources in files.",
+            "Give the folder of images with --data, or derive sources: --source edges.",
+        )
     notes: tuple[str, ...] = ()
     if path is None:
         from gencli.data.sources import named
@@ -142,7 +158,7 @@ def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
         from gencli.data.folder import load_folder
 
         name, folder = str(path), cache_dir() / "folders"
-        stored = load_folder(path, size, skip_bad=options.skip_bad, progress=progress)
+        stored = load_folder(path, size, pairs=pairs, skip_bad=options.skip_bad, progress=progress)
         stored = _prepared(stored, folder, None, how == "static", progress)
     return _assemble(name, stored, options, how, notes)
 
@@ -180,13 +196,22 @@ def _prepared(
             if resized:
                 tensor = _resize(tensor, image_size or 0)
             if static:
-                tensor = binarizing.static(tensor, _NUMBERS[split])
+                tensor = _images_alone(
+                    tensor, stored.channels, partial(binarizing.static, split=_NUMBERS[split])
+                )
             images[split] = tensor.numpy()
-        return Stored(images, stored.labels, captions=stored.captions)
+        return Stored(images, stored.labels, captions=stored.captions, channels=stored.channels)
 
     key = digest(_VERSION, stored.fingerprint, image_size if resized else None, static)
     made = cached(folder, key, build)
     return replace(stored, images=made.images, labels=made.labels, fingerprint=made.fingerprint)
+
+
+def _images_alone(whole: Tensor, channels: int, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Images changed, and their given sources left as they are."""
+    if not channels:
+        return change(whole)
+    return torch.cat([change(whole[:, :channels]), whole[:, channels:]], 1)
 
 
 def _resize(images: Tensor, size: int) -> Tensor:
@@ -204,7 +229,10 @@ def _assemble(
 ) -> ImageData:
     splits = {
         split: Split(
-            torch.from_numpy(images), _column(stored.labels, split), _column(stored.tokens, split)
+            torch.from_numpy(images),
+            _column(stored.labels, split),
+            _column(stored.tokens, split),
+            channels=stored.channels or None,
         )
         for split, images in stored.images.items()
     }
@@ -214,7 +242,9 @@ def _assemble(
         see_that_they_fit(n_bytes, f"{how} binarisation of the images", cure, DataError)
     if how == "threshold":
         splits = {
-            split: replace(part, stored=binarizing.threshold(part.stored))
+            split: replace(
+                part, stored=_images_alone(part.stored, stored.channels, binarizing.threshold)
+            )
             for split, part in splits.items()
         }
     train, own, val = splits["train"], splits.get("val"), options.val
@@ -232,7 +262,9 @@ def _assemble(
     if train.is_large:
         size = readable_bytes(train.stored.numel())
         notes += (f"{size} of images stay on disk and are read as they are needed",)
-    _, channels, height, width = train.stored.shape
+    _, planes, height, width = train.stored.shape
+    channels = stored.channels or planes
+    source = "given" if stored.channels else cast(Source, options.source)
     info = DataInfo(
         channels,
         height,
@@ -241,7 +273,8 @@ def _assemble(
         how,
         vocabulary=stored.vocabulary,
         caption_length=0 if train.text is None else train.text.shape[1],
-        source=options.source,
+        source=source,
+        given_channels=planes - channels,
     )
     return ImageData(
         name,
@@ -266,9 +299,10 @@ def _joined(first: Split, second: Split) -> Split:
     n_bytes = first.stored.numel() + second.stored.numel()
     see_that_they_fit(n_bytes, "The images", "Leave --val out.", DataError)
     return Split(
-        torch.cat([first.images, second.images]),
+        torch.cat([first.whole, second.whole]),
         both(first.labels, second.labels),
         both(first.text, second.text),
+        channels=first.channels,
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from gencli.config import Options, option
-from gencli.kinds import Binarization, SourceKind
+from gencli.kinds import Binarization
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,12 @@ class DataOptions(Options):
         "Images held out for validation: 5000 or the data's own unless given; 0 is none.",
         min=0,
     )
-    source: SourceKind = option(
-        "none", "Derive a source image from each image, for models that translate one."
+    source: str = option(
+        "none",
+        "Source images, for models that translate: edges, grey, half, small or mask derives one "
+        "from each image; or a folder of images of the same names.",
+    )
+    pairs: Literal["none", "side-by-side", "side-by-side-swapped"] = option(
+        "none", "Each file holds two images: left the source and right the true one, or swapped."
     )
     skip_bad: bool = option(False, "Leave out images that cannot be read, and count them.")

@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.kinds import SourceKind
+from gencli.kinds import Source
 
 _HIDDEN = 0.5
 """Grey level of what is not shown."""
 
 
-def derive(images: Tensor, kind: SourceKind) -> Tensor | None:
-    """The source images of a kind; None for `none`.
+def derive(images: Tensor, kind: Source) -> Tensor | None:
+    """The source images of a kind; None for `none`, and for `given`, which are none of the image's.
 
     `edges` is the outline in black on white, `grey` the image without colours, `half` its left
     half, `small` the image at half its size enlarged again, `mask` the image without its middle.
     """
-    if kind == "none":
+    if kind in ("none", "given"):
         return None
     height, width = images.shape[2:]
     if kind == "grey":

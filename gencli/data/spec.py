@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gencli.kinds import Binarization, ConditionKind, SourceKind
+from gencli.kinds import Binarization, ConditionKind, Source
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class DataInfo:
             as the probability; `threshold` cuts at one half.
         vocabulary: Words of the captions, from the token 2 on; empty where there are no captions.
         caption_length: Tokens of a caption.
-        source: How each image's source image is derived from it.
+        source: How each image's source image is derived from it, or that it is given.
+        given_channels: Of source images that are given.
     """
 
     channels: int
@@ -31,7 +32,8 @@ class DataInfo:
     binarization: Binarization = "none"
     vocabulary: tuple[str, ...] = ()
     caption_length: int = 0
-    source: SourceKind = "none"
+    source: Source = "none"
+    given_channels: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,6 +63,8 @@ class DataInfo:
     @property
     def source_shape(self) -> tuple[int, int, int]:
         """(C', H', W') of source images."""
+        if self.source == "given":
+            return self.given_channels, self.height, self.width
         channels = 1 if self.source in ("edges", "grey") else self.channels
         return channels, self.height, self.width
 

@@ -49,12 +49,13 @@ class ResidentStore:
         self._known = Condition(split.labels, split.text).only(kinds).to(device)
         self._source = info.source if "source" in kinds else "none"
         self._dynamic = info.binarization == "dynamic"
+        self._channels = split.channels
 
     def __len__(self) -> int:
         return self._n
 
     def _keep(self, split: Split, device: torch.device) -> None:
-        self.images = split.images.to(device)
+        self.images = split.whole.to(device)
 
     def _at(self, index: Tensor) -> Tensor:
         return self.images.index_select(0, index)
@@ -83,12 +84,16 @@ class ResidentStore:
             part = slice(start, start + batch_size)
             yield self._batch(self._part(part), self._known.rows(part), generator)
 
-    def _batch(self, images: Tensor, known: Condition, generator: torch.Generator | None) -> Batch:
+    def _batch(self, whole: Tensor, known: Condition, generator: torch.Generator | None) -> Batch:
+        images = whole[:, : self._channels]
         if self._dynamic:
             pixels = bernoulli(images, generator).to(torch.float32)
         else:
             pixels = images.to(torch.float32).div_(255)
-        if self._source != "none":
+        if self._source == "given":
+            source = whole[:, self._channels :].to(torch.float32).div_(255)
+            known = replace(known, source=source)
+        elif self._source != "none":
             known = replace(known, source=derive(pixels, self._source))
         return Batch(pixels, known)
 

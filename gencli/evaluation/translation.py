@@ -19,7 +19,7 @@ from gencli.evaluation.likelihood import mean_and_error
 from gencli.evaluation.measuring import Measuring
 from gencli.evaluation.results import Metric
 from gencli.evaluation.similarity import WINDOW, mean_difference, psnr, ssim
-from gencli.kinds import SourceKind
+from gencli.kinds import Source
 from gencli.models.drawing import draw
 from gencli.random import mix_seed
 from gencli.viz.grid import to_uint8
@@ -37,7 +37,7 @@ KEYS = frozenset({*_MEASURES, *_OF_SOURCE})
 _AT_ONCE = 250
 
 
-def why_not(key: str, side: int, kind: SourceKind) -> str | None:
+def why_not(key: str, side: int, kind: Source) -> str | None:
     """Why there is no such figure for images with sides of at least `side`; None where there is."""
     if key in _OF_SOURCE and kind not in ("grey", "half", "small", "mask"):
         return "the source is not the image without something"
@@ -73,10 +73,10 @@ def measured(measuring: Measuring, wanted: Collection[str], n: int | None) -> di
             batch_size=measuring.batch_size, options=measuring.sampling,
         )  # fmt: skip
         made = torch.from_numpy(to_uint8(torch.cat(list(parts)))).permute(0, 3, 1, 2) / 255
-        plain = shown(source_of(condition), info.source).expand_as(true)
+        source = shown(source_of(condition), info.source)
         for key in keys:
-            measure, _ = (_MEASURES | _OF_SOURCE)[key]
-            figures[key].append(measure(plain if key in _OF_SOURCE else made, true).double())
+            image = source.expand_as(true) if key in _OF_SOURCE else made
+            figures[key].append((_MEASURES | _OF_SOURCE)[key][0](image, true).double())
         first += len(true)
         measuring.progress("translations", first, len(chosen))
     found = {}
@@ -88,7 +88,7 @@ def measured(measuring: Measuring, wanted: Collection[str], n: int | None) -> di
     return found
 
 
-def shown(source: Tensor, kind: SourceKind) -> Tensor:
+def shown(source: Tensor, kind: Source) -> Tensor:
     """Source images (B, C', H, W) as one would show them: small ones enlarged by bicubic."""
     if kind != "small":
         return source

@@ -14,7 +14,7 @@ from gencli.models.interface import GenerativeModel
 _CURES = {
     "labels": "Put the images into one folder per class, or train an unconditional model.",
     "text": "Use data with captions, such as --data glyphs.",
-    "source": "Derive source images from the images, such as --source edges.",
+    "source": "Derive them from the images, such as --source edges, or give a folder of them.",
 }
 _NAMES = {"labels": "classes", "text": "captions", "source": "source images"}
 

@@ -15,6 +15,7 @@ from gencli import new_run, registry, runs, threads
 from gencli.data import catalogue
 from gencli.data.load import ImageData, load
 from gencli.data.options import DataOptions
+from gencli.data.pairs import found_again
 from gencli.device import choose_device, choose_precision
 from gencli.errors import (
     DataError,
@@ -82,7 +83,7 @@ def start(
     data = load(data_options, progress)
     for note in data.notes:
         reporter.message(note)
-    data_options = dataclasses.replace(data_options, data=data.name)  # found again from anywhere
+    data_options = found_again(data_options, data.name)
     torch.manual_seed(mix_seed(settings.seed, 0))
     network = make(spec, options, data.info)
     taken = None if init_from is None else take_over(network, init_from)
