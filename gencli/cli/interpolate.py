@@ -43,6 +43,13 @@ def interpolate(
     grid: Annotated[
         int | None, typer.Option(help="A sheet of N x N over a 2-D latent space.", min=2)
     ] = None,
+    arithmetic: Annotated[
+        str | None,
+        typer.Option(
+            help='Sums of mean latents by class and words of captions: "7:thin - 7 + 0".',
+            metavar="TERMS",
+        ),
+    ] = None,
     format: Annotated[Literal["png", "gif"], typer.Option(help="A sheet or an animation.")] = "png",
     out: Out = None,
     seed: Seed = 0,
@@ -60,6 +67,8 @@ def interpolate(
         raise UsageError("A path needs both ends.", "Give --from and --to.")
     if grid is not None and (start is not None or format == "gif"):
         raise UsageError("--grid is a sheet of its own.", "Leave out --from, --to and gif.")
+    if arithmetic is not None and (start is not None or grid is not None or format == "gif"):
+        raise UsageError("--arithmetic is a sheet of its own.", "Leave out --from, --grid and gif.")
     console.begin("loading PyTorch")
     import torch
 
@@ -84,6 +93,15 @@ def interpolate(
         condition = conditions.read(own, model, grid * grid)
         images = model.decode(manifold_grid(grid), condition, **options)
         write_png(captioned(make_grid(images, columns=grid, padding=0), text), where)
+        announce(where)
+        return
+    if arithmetic is not None:
+        from gencli.cli.arithmetic import arithmetic_sheet
+
+        where = target(out, force, model.run, "arithmetic", ".png")
+        images = arithmetic_sheet(model, arithmetic, rows, seed, options)
+        picture = make_grid(images.flatten(0, 1), columns=images.shape[1])
+        write_png(captioned(picture, f"{arithmetic}; {text}" if text else ""), where)
         announce(where)
         return
     where = target(out, force, model.run, "interpolate", f".{format}")
