@@ -57,3 +57,7 @@ class InterruptedRun(GencliError):
     def __init__(self, problem: str, cure: str, exit_code: int) -> None:
         super().__init__(problem, cure)
         self.exit_code = exit_code
+
+
+class LostProcess(GencliError):
+    """Another process of a training on several has ended."""

@@ -154,6 +154,13 @@ class Run:
         )
 
 
+def known(path: Path, contents: dict[str, Any]) -> Run:
+    """A run of which another process has told its path and the contents of its run.json."""
+    run = Run(path)
+    vars(run)["record"] = contents
+    return run
+
+
 def all_runs() -> list[Run]:
     """The runs there are, newest first.
 

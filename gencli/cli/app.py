@@ -29,8 +29,19 @@ from gencli.cli.sample import sample
 from gencli.cli.streams import lasting
 from gencli.cli.sweep import sweep
 from gencli.cli.train import ModelGroup
-from gencli.errors import GencliError, GencliWarning
+from gencli.errors import (
+    DivergedError,
+    GencliError,
+    GencliWarning,
+    InterruptedRun,
+    LostProcess,
+    UsageError,
+)
+from gencli.place import Place, place_in
 from gencli.training.signals import sparing_imports
+
+_SAID_BY_THE_FIRST = (UsageError, DivergedError, InterruptedRun, LostProcess)
+"""Failures that all processes of a training have together."""
 
 OF_A_RUN: dict[str, tuple[Callable[..., None], own_options.Kinds, own_options.Told | None]] = {
     "sample": (sample, own_options.sampling, conditions.parameters),
@@ -105,6 +116,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    ctx: typer.Context,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Nothing on stderr but errors.")
     ] = False,
@@ -112,7 +124,10 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    console.set_quiet(quiet)
+    here = _place()
+    if here.world > 1 and ctx.invoked_subcommand != "train":
+        raise UsageError(f"{ctx.invoked_subcommand} is for one process.", "Leave torchrun out.")
+    console.set_quiet(quiet or here.rank > 0)
     if (told := environment.without_meaning(os.environ)) is not None:
         console.warning(told)
 
@@ -155,5 +170,18 @@ def _run(arguments: list[str]) -> int:
 
 
 def _told(failure: GencliError, cause: BaseException | None = None) -> int:
+    rank = _place().rank
+    if rank and isinstance(failure, _SAID_BY_THE_FIRST):
+        return failure.exit_code
+    if rank:
+        failure.problem = f"process {rank}: {failure.problem}"
     console.error(failure, cause)
     return failure.exit_code
+
+
+def _place() -> Place:
+    """This process's; what the environment says wrongly is `train`'s to tell."""
+    try:
+        return place_in(os.environ)
+    except UsageError:
+        return Place()

@@ -14,6 +14,7 @@ from gencli.cli.parameters import merge, parameter, read_toml, with_parameters
 from gencli.config import Options, fields_of
 from gencli.data.options import DataOptions
 from gencli.errors import UsageError
+from gencli.place import place_in
 from gencli.registry import ModelSpec
 from gencli.training.settings import GROUPS, Settings
 
@@ -150,6 +151,8 @@ def _train(
                 progress=progress,
                 origins=told,
             )
+    if place_in(os.environ).rank:
+        return  # the first process says it
     if not json:
         console.emit(str(run.path))
         return

@@ -43,6 +43,11 @@ class Order:
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.int64)
 
+    def size(self, batch: int) -> int:
+        """Images of a batch."""
+        b = batch % self.n_batches
+        return (b + 1) * self.n // self.n_batches - b * self.n // self.n_batches
+
     def indices(self, batch: int) -> Tensor:
         """The indices (B,), int64, of a batch; `batch` counts from the beginning of training."""
         epoch, b = divmod(batch, self.n_batches)

@@ -189,6 +189,13 @@ class GenerativeModel(nn.Module):
     channels_last: ClassVar[bool] = False
     """Whether convolutions are faster here with the channels innermost in memory."""
 
+    summed: ClassVar[tuple[str, ...]] = ()
+    """Buffers that losses without an optimizer add sums over images to, and do nothing else with.
+    Several processes add theirs up. Any module of a model may have this attribute and the next."""
+
+    per_process: ClassVar[tuple[str, ...]] = ()
+    """Buffers of which several processes each have their own: Markov chains, say."""
+
     config: Config
     data: DataInfo
     conditions: tuple[ConditionKind, ...]

@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import sys
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from gencli import new_run, registry, runs, threads
 from gencli.data import catalogue
-from gencli.data.load import ImageData, load
 from gencli.data.options import DataOptions
 from gencli.data.pairs import found_again
-from gencli.device import choose_device, choose_precision
-from gencli.errors import (
-    DataError,
-    DivergedError,
-    GencliError,
-    InterruptedRun,
-    RunError,
-    UsageError,
-)
+from gencli.device import choose_precision
+from gencli.errors import DataError, RunError, UsageError
 from gencli.models.build import build_model, make
-from gencli.models.interface import GenerativeModel
+from gencli.place import launch, place_in
 from gencli.random import mix_seed
 from gencli.runs import Run
-from gencli.training import summary
 from gencli.training.circumstances import lengthened, processor, versions
+from gencli.training.fitting import fit
 from gencli.training.initial import take_over
-from gencli.training.reporter import Lasting, Reporter
+from gencli.training.processes import Processes
+from gencli.training.reporter import Reporter
 from gencli.training.settings import MAY_CHANGE, Settings, resolve
-from gencli.training.signals import StopRequest
+from gencli.training.several import joined
+from gencli.training.shared import DataProgress, run_of_the_first, same_data
 from gencli.training.state import State
 from gencli.training.trainer import Trainer
-
-DataProgress = Callable[[str, int, int], None]
 
 
 def start(
@@ -54,7 +46,9 @@ def start(
     init_from: str | None = None,
     stop_after: int | None = None,
 ) -> tuple[Run, Trainer, State]:
-    """Train a new run to the end of its budget.
+    """Train a new run to the end of its budget, on as many processes as torchrun has started.
+
+    One that torchrun has started anew goes on with the run that it began.
 
     Args:
         model: Its name in the registry.
@@ -71,22 +65,49 @@ def start(
     Raises:
         GencliError: Of every kind; the run's status says which.
     """
+    place = place_in(os.environ)
+    with joined(place) as processes:
+        if place.attempt and (before := processes.told(_begun_before)) is not None:
+            return _resume(model, before, {}, processes, reporter, progress)
+        return _start(
+            model, config, data_options, given, processes,
+            name=name, reporter=reporter, progress=progress, origins=origins, init_from=init_from,
+            stop_after=stop_after,
+        )  # fmt: skip
+
+
+def _start(
+    model: str,
+    config: Mapping[str, Any],
+    data_options: DataOptions,
+    given: Mapping[str, Any],
+    processes: Processes,
+    *,
+    name: str | None,
+    reporter: Reporter,
+    progress: DataProgress | None,
+    origins: Mapping[str, Any] | None,
+    init_from: str | None,
+    stop_after: int | None,
+) -> tuple[Run, Trainer, State]:
     spec = registry.find(model)
     options = spec.options().parsed(config)
     settings = resolve(given, options.training)
-    device = choose_device(settings.device)
+    device = processes.device(settings.device)
     n_threads = threads.use(settings.threads)
     precision = choose_precision(settings.precision, device, model_allows=spec.load().bf16)
     if data_options.binarize is None:
         how = catalogue.fixed_binarization(data_options.data) or options.training.binarize
         data_options = dataclasses.replace(data_options, binarize=how)
-    data = load(data_options, progress)
+    data = same_data(data_options, processes, progress)
     for note in data.notes:
         reporter.message(note)
     data_options = found_again(data_options, data.name)
     torch.manual_seed(mix_seed(settings.seed, 0))
     network = make(spec, options, data.info)
-    taken = None if init_from is None else take_over(network, init_from)
+    taken = None  # the other processes get the first one's weights
+    if init_from is not None and processes.rank == 0:
+        taken = take_over(network, init_from)
     if taken is not None:
         reporter.message(str(taken))
     record = {
@@ -102,6 +123,8 @@ def start(
         "processor": processor(device),
         "precision": precision,
         "threads": n_threads,
+        "processes": processes.world,
+        "launch": launch(os.environ),
         "command": shlex.join(["gencli", *sys.argv[1:]]),
         "origins": dict(origins or {}),
         "created": runs.now(),
@@ -109,10 +132,11 @@ def start(
     }
     if taken is not None:
         record["init_from"] = taken.to_json()
-    run = new_run.create(spec.name, data.name, record, name)
-    return _fit(
+    run = run_of_the_first(lambda: new_run.create(spec.name, data.name, record, name), processes)
+    return fit(
         run, network, data, settings,
-        device=device, precision=precision, reporter=reporter, resume=False, stop_after=stop_after,
+        device=device, precision=precision, reporter=reporter, processes=processes, resume=False,
+        stop_after=stop_after,
     )  # fmt: skip
 
 
@@ -141,7 +165,20 @@ def resume(
         RunError: If another process is training the run.
         GencliError: As for `start`.
     """
-    run = runs.find(reference)
+    with joined(place_in(os.environ)) as processes:
+        return _resume(model, reference, changes, processes, reporter, progress, origins)
+
+
+def _resume(
+    model: str,
+    reference: str,
+    changes: Mapping[str, Any],
+    processes: Processes,
+    reporter: Reporter,
+    progress: DataProgress | None,
+    origins: Mapping[str, Any] | None = None,
+) -> tuple[Run, Trainer, State]:
+    run = run_of_the_first(lambda: runs.find(reference), processes)
     if run.model != registry.find(model).name:
         raise UsageError(
             f"The run {run.name} is a {run.model}.",
@@ -159,19 +196,20 @@ def resume(
         if settings.lr_schedule == "cosine":
             reporter.message("The cosine schedule now stretches to the new length.")
     settings = dataclasses.replace(settings, **changes)
-    device = choose_device(settings.device)
+    device = processes.device(settings.device)
     precision = run.record["precision"]
     before = run.record.get("threads")
     n_threads = threads.use(settings.threads, before if isinstance(before, int) else None)
     if device.type == "cpu" and n_threads != before:
         told = f"{before} before and {n_threads} now"
         reporter.message(f"threads: {told}; results may differ in the last bits")
-    run = run.locked()
+    if processes.rank == 0:
+        run = run.locked()
     try:
-        begun = bool(run.checkpoints())
+        (begun,) = processes.largest(len(run.checkpoints()) if processes.rank == 0 else 0)
         if not begun:
             reporter.message(f"{run.name} has no checkpoint: its training begins again.")
-        data = load(data_options, progress)
+        data = same_data(data_options, processes, progress)
         if data.fingerprint != run.record["data"]["fingerprint"]:
             raise DataError(
                 f"{data_options.data} is not what {run.name} was trained on any more.",
@@ -180,22 +218,33 @@ def resume(
         torch.manual_seed(mix_seed(settings.seed, 0))
         network = build_model(run.model, run.record["config"], run.record["data"]["info"])
         other = run.record.get("init_from")
-        if not begun and isinstance(other, dict):
+        if not begun and isinstance(other, dict) and processes.rank == 0:
             take_over(network, str(other.get("run")))
-        run.update(
-            settings=dataclasses.asdict(settings),
-            **lengthened(run, changes, begun),
-            origins=_changed(run.record.get("origins"), origins, changes),
-            threads=n_threads,
-            status="running",
-        )
-        return _fit(
+        if processes.rank == 0:
+            run.update(
+                settings=dataclasses.asdict(settings),
+                **lengthened(run, changes, bool(begun)),
+                origins=_changed(run.record.get("origins"), origins, changes),
+                threads=n_threads,
+                processes=processes.world,
+                launch=launch(os.environ),
+                status="running",
+            )
+        return fit(
             run, network, data, settings,
-            device=device, precision=precision, reporter=reporter, resume=begun,
+            device=device, precision=precision, reporter=reporter, processes=processes,
+            resume=bool(begun),
         )  # fmt: skip
     except BaseException:
         run.release()
         raise
+
+
+def _begun_before() -> str | None:
+    """The run that an earlier attempt of this `torchrun` has begun, if it came to that."""
+    mine = launch(os.environ)
+    found = (run for run in runs.all_runs() if mine and run.record.get("launch") == mine)
+    return next((str(run.path) for run in found), None)
 
 
 def _changed(
@@ -219,73 +268,3 @@ def recorded(run: Run) -> tuple[Settings, DataOptions]:
         return settings, DataOptions.parsed(run.record["data"]["options"])
     except (KeyError, TypeError, AttributeError, UsageError) as error:
         raise RunError(f"{run.path}/run.json does not fit: {error}", "Train again.") from None
-
-
-def _taken_over(run: Run) -> list[str]:
-    """Names of the tensors with which another run began this one."""
-    given = run.record.get("init_from")
-    names = given.get("tensors") if isinstance(given, dict) else None
-    return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def _fit(
-    run: Run,
-    network: GenerativeModel,
-    data: ImageData,
-    settings: Settings,
-    *,
-    device: torch.device,
-    precision: Literal["fp32", "bf16"],
-    reporter: Reporter,
-    resume: bool,
-    stop_after: int | None = None,
-) -> tuple[Run, Trainer, State]:
-    """Train a locked run; in the end its status says how that went, and it is unlocked."""
-    status, began = "failed", time.monotonic()
-    reporter, stop = Lasting(reporter), StopRequest(stop_after)
-    try:
-        with stop.listening():
-            trainer = Trainer(
-                network, data, settings, run,
-                device=device, precision=precision, reporter=reporter, stop=stop,
-                taken_over=_taken_over(run),
-            )  # fmt: skip
-            for line in summary.before(trainer, data, precision, torch.get_num_threads()):
-                reporter.message(line)
-            if resume and (over := summary.over(trainer)):
-                reporter.message(over)
-            state = trainer.fit(resume=resume)
-        status = "done"
-        for line in summary.after(trainer, time.monotonic() - began):
-            reporter.message(line)
-        return run, trainer, state
-    except InterruptedRun:
-        status = "interrupted"
-        if not stop.planned:
-            raise
-        return run, trainer, trainer.state
-    except KeyboardInterrupt:  # the second Ctrl-C
-        status = "interrupted"
-        there = run.checkpoints()
-        kept = f"the checkpoint of step {there[-1].step}" if there else "no checkpoint"
-        raise InterruptedRun(
-            f"Stopped at once; {run.name} has {kept}.",
-            f"Continue with: gencli train {run.model} --resume {run.name}",
-            130,
-        ) from None
-    except DivergedError:
-        status = "diverged"
-        raise
-    except torch.OutOfMemoryError as error:
-        raise GencliError(
-            f"The device ran out of memory: {str(error).splitlines()[0]}",
-            "Use a smaller --batch-size.",
-        ) from None
-    finally:
-        try:
-            run.update(status=status, updated=runs.now())
-        except GencliError:
-            if status == "done":  # otherwise what ended the training is of more use
-                raise
-        finally:
-            run.release()

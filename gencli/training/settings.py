@@ -21,7 +21,10 @@ class Settings(Options):
     epochs: int | None = option(None, "Times through the data, in total.", min=1)
     steps: int | None = option(None, "Optimisation steps, in total, instead of epochs.", min=1)
     max_time: str | None = option(None, "Stop after this long: 90s, 10m, 2h.")
-    batch_size: int = option(128, "Images per update.", min=1)
+    batch_size: int = option(128, "Images per update, of all processes together.", min=1)
+    grad_accumulation: int = option(
+        1, "Pieces that a batch goes through the networks in; less memory, same result.", min=1
+    )
     lr: float = option(1e-3, "Learning rate.", min=0)
     lr_schedule: Literal["constant", "cosine"] = option(
         "constant", "What the learning rate does over the training."

@@ -60,6 +60,11 @@ class StopRequest:
         return self._signal is not None
 
     @property
+    def number(self) -> int:
+        """The signal that asked; 0 while none has."""
+        return self._signal or 0
+
+    @property
     def planned(self) -> bool:
         """Whether a stop after some step was wanted from the beginning, and no signal came."""
         return self._after is not None and self._signal is None
@@ -72,12 +77,17 @@ class StopRequest:
         """Ask for a stop, as a signal would."""
         self._signal = number
 
-    def error(self, run: Run) -> InterruptedRun:
-        """What to raise once the checkpoint is written."""
+    def error(self, run: Run, number: int) -> InterruptedRun:
+        """What to raise once the checkpoint is written.
+
+        Args:
+            run: The run.
+            number: The signal; 0 for none.
+        """
         return InterruptedRun(
             f"Stopped; a checkpoint of {run.name} was written.",
             f"Continue with: gencli train {run.model} --resume {run.name}",
-            0 if self._signal is None else 128 + self._signal,
+            128 + number if number else 0,
         )
 
     @contextmanager

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gencli.data.order import Order
 from gencli.data.store import ResidentStore
-from gencli.models.interface import Batch, GenerativeModel, Stage, Step, Update
+from gencli.errors import UsageError
+from gencli.models.interface import Batch, GenerativeModel, Loss, Stage, Step, Update
 from gencli.training import optim
 from gencli.training.ema import EMA
 from gencli.training.metrics import Window
+from gencli.training.processes import Processes, common, named
 from gencli.training.settings import Settings
+from gencli.training.tensors import under
+
+
+class Piece(NamedTuple):
+    """A part of a batch that goes through a network at once, and its share of the whole batch."""
+
+    batch: Batch
+    share: float
+
+    def part_of(self, mean: Tensor) -> Tensor:
+        """What a mean over the piece is of the mean over the whole batch."""
+        return mean if self.share == 1 else mean.float() * self.share
 
 
 class Steps:
@@ -28,6 +42,10 @@ class Steps:
         settings: Of the run.
         precision: Of the losses' forward pass; weights are fp32 always.
         total: Steps of the stage, for the schedule; None where only the clock decides.
+        processes: Those that share each batch; None is this one alone.
+
+    Raises:
+        UsageError: If several processes cannot train this.
     """
 
     def __init__(
@@ -40,7 +58,9 @@ class Steps:
         *,
         precision: Literal["fp32", "bf16"],
         total: int | None,
+        processes: Processes | None = None,
     ) -> None:
+        self.processes = processes or Processes()
         self.model, self.stage, self.store, self.order = model, stage, store, order
         self.settings, self.precision, self.total = settings, precision, total
         self.per_step = batches_per_step(stage)
@@ -54,9 +74,28 @@ class Steps:
         own = stage.settings.ema_decay
         decay = settings.ema_decay if own is None else own
         self.ema = EMA(model, averaged, decay) if decay and averaged else None
+        self._sums = [*named(model, "summed").values()]
+        self._running = running_statistics(model)
+        self._check()
         model.train()
         for module in stage.frozen:
             module.eval()
+
+    def _check(self) -> None:
+        parts = self.processes.world * self.settings.grad_accumulation
+        smallest = self.order.n // self.order.n_batches
+        if parts > 1 and smallest < 2 * parts:
+            raise UsageError(
+                f"A batch of {smallest} images is too small for {parts} parts.",
+                "Use a larger --batch-size, which is that of all parts, or make fewer of them.",
+            )
+        gathers = any(u.optimizer is None for u in self.stage.updates)
+        if self.processes.world > 1 and gathers and not self._sums:
+            raise UsageError(
+                f"{type(self.model).__name__} cannot be trained on several processes: it does not "
+                "say which of its buffers are sums.",
+                "Train it on one process, or name them in its `summed`.",
+            )
 
     def take(self, number: int, window: Window) -> int:
         """Run every update of the stage once.
@@ -66,40 +105,62 @@ class Steps:
             window: Takes in the losses.
 
         Returns:
-            How many images were used.
+            How many images were used, by all processes.
         """
         first = number * self.per_step
-        batches = [self._batch(first + r) for r in range(self.per_step)]
+        numbers = range(first, first + self.per_step)
+        batches = [self._pieces(number) for number in numbers]
         settings = self.settings
         factor = optim.lr_factor(number, self.total, settings.lr_schedule, settings.warmup)
-        step = Step(number, self.total)
+        steps = [Step(number, self.total) for _ in range(settings.grad_accumulation)]
         for update in self.stage.updates:
-            for batch in batches[-update.repeat :]:
-                self._update(update, batch, step, self.lr * factor, window)
+            for pieces in batches[-update.repeat :]:
+                self._update(update, pieces, steps, self.lr * factor, window)
+        self.processes.average(self._running)
         if self.ema is not None:
             self.ema.step(number)
-        return sum(len(batch.images) for batch in batches)
+        return sum(self.order.size(number) for number in numbers)
 
-    def _batch(self, number: int) -> Batch:
+    def _pieces(self, number: int) -> list[Piece]:
+        """This process's part of a batch."""
+        index = self._own(number)
         with torch.no_grad():
-            batch = self.stage.prepare(self.store.batch(self.order.indices(number)))
-            self.store.expect(self.order.indices(number + 1))
+            batch = self.stage.prepare(self.store.batch(index))
+            self.store.expect(self._own(number + 1))
         if self.model.channels_last and batch.images.dim() == 4:
             images = batch.images.contiguous(memory_format=torch.channels_last)
             batch = batch._replace(images=images)
-        return batch
+        n, k, whole = len(index), self.settings.grad_accumulation, self.order.size(number)
+        ends = [(n * i // k, n * (i + 1) // k) for i in range(k)]
+        return [Piece(_rows(batch, a, b), (b - a) / whole) for a, b in ends]
 
-    def _update(self, update: Update, batch: Batch, step: Step, lr: float, window: Window) -> None:
+    def _own(self, number: int) -> Tensor:
+        """Indices of this process's part of a batch."""
+        whole = self.order.indices(number)
+        return whole[self.processes.part(len(whole))]
+
+    def _update(
+        self, update: Update, pieces: list[Piece], steps: list[Step], lr: float, window: Window
+    ) -> None:
         optimizer = self._optimizers.get(update.name)
-        kind = batch.images.device.type
-        with (
-            torch.set_grad_enabled(optimizer is not None),
-            torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"),
-        ):
-            loss = update.loss(batch, step)
-        if optimizer is not None and update.optimizer is not None:
+        if optimizer is not None:
             optimizer.zero_grad(set_to_none=True)
-            loss.total.backward(inputs=update.parameters)  # type: ignore[no-untyped-call]
+        figures: dict[str, Tensor] = {}
+        with self.processes.adding(self._sums if optimizer is None else ()):
+            for piece, step in zip(pieces, steps, strict=True):
+                loss = self._loss(update, piece.batch, step)
+                if optimizer is not None:
+                    part = piece.part_of(loss.total)
+                    part.backward(inputs=update.parameters)  # type: ignore[no-untyped-call]
+                alone = len(self.stage.updates) == 1
+                found = {"loss" if alone else f"{update.name}_loss": loss.total, **loss.metrics}
+                for name, value in found.items():
+                    part = piece.part_of(value.detach())
+                    figures[name] = figures[name] + part if name in figures else part
+        if optimizer is None or update.optimizer is None:
+            self.processes.add([*figures.values()])
+        else:
+            self.processes.add_gradients(update.parameters, [*figures.values()])
             of_run = self.settings.clip_norm
             clip = update.clip_norm if of_run is None else of_run
             if clip:
@@ -110,17 +171,26 @@ class Steps:
         if update.after is not None:
             with torch.no_grad():
                 update.after()
-        alone = len(self.stage.updates) == 1
-        window.add("loss" if alone else f"{update.name}_loss", loss.total)
-        for name, value in loss.metrics.items():
+        for name, value in figures.items():
             window.add(name, value)
+
+    def _loss(self, update: Update, batch: Batch, step: Step) -> Loss:
+        with (
+            torch.set_grad_enabled(update.optimizer is not None),
+            torch.autocast(
+                batch.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+            ),
+        ):
+            return update.loss(batch, step)
 
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Let the updates do what they do once an epoch."""
-        for update in self.stage.updates:
-            if update.epoch_end is not None:
-                update.epoch_end()
+        ends = [u.epoch_end for u in self.stage.updates if u.epoch_end is not None]
+        for end in ends:
+            end()
+        if ends:
+            self.processes.agree(common(self.model))
 
     @torch.no_grad()
     def end_stage(self, *, last: bool) -> None:
@@ -129,6 +199,7 @@ class Steps:
             self.ema.adopt()
         if self.stage.finish is not None:
             self.stage.finish()
+            self.processes.agree(common(self.model))
 
     def tensors(self) -> dict[str, Tensor]:
         """What resuming in the middle of the stage needs, beside the model."""
@@ -152,11 +223,25 @@ class Steps:
             self.ema.load(under(tensors, "ema/"))
 
 
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """Those of batch normalisation, which follow the batches."""
+    return [
+        statistic
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for statistic in (module.running_mean, module.running_var)
+        if statistic is not None
+    ]
+
+
+def _rows(batch: Batch, first: int, end: int) -> Batch:
+    """Some images of a batch, and what is known of them."""
+    if end - first == len(batch.images):
+        return batch
+    part = slice(first, end)
+    return Batch(batch.images[part], batch.condition.rows(part))
+
+
 def batches_per_step(stage: Stage) -> int:
     """Batches that a step of the stage uses: an update with fewer repeats sees its last ones."""
     return max(update.repeat for update in stage.updates)
-
-
-def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with `prefix`, which is cut off."""
-    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}

@@ -46,8 +46,13 @@ def check_names(saved: Iterable[str], used: Iterable[str]) -> None:
         RunError: With the first name too many.
     """
     for name in set(saved) - set(used):
-        if not name.startswith(("random/", "window/")):
+        if not name.startswith(("random/", "window/", "process/")):
             raise RunError(f"The checkpoint has {name}, which nothing is to have.", CURE)
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix`, which is cut off."""
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
 
 
 def _kind(tensor: Tensor) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, Literal
 
 import torch
@@ -27,15 +27,17 @@ from gencli.training import checkpoint, summary
 from gencli.training.budget import Budget
 from gencli.training.ema import averaged
 from gencli.training.initial import kept
-from gencli.training.metrics import MetricsLog, Window
+from gencli.training.metrics import Window
 from gencli.training.pace import Pace
-from gencli.training.preview import N_IMAGES, Preview
+from gencli.training.preview import N_IMAGES
+from gencli.training.processes import Processes, common
+from gencli.training.records import NoRecords, Records, RunRecords
 from gencli.training.reporter import Epoch, Reporter, Standing
 from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
-from gencli.training.state import State, restore
-from gencli.training.steps import Steps, under
-from gencli.training.tensors import check_names
+from gencli.training.state import State, own_tensors, restore, restore_own
+from gencli.training.steps import Steps
+from gencli.training.tensors import check_names, under
 from gencli.training.validation import figure_of, validate
 from gencli.training.watch import Watch
 
@@ -63,6 +65,7 @@ class Trainer:
         precision: Of the losses' forward pass; weights are fp32 always.
         reporter: Shows progress.
         stop: Polled after every step.
+        processes: Those that train it together; None is this one alone.
         taken_over: Names of tensors that another run gave, which no stage's start may change.
     """
 
@@ -77,8 +80,10 @@ class Trainer:
         precision: Literal["fp32", "bf16"],
         reporter: Reporter,
         stop: StopRequest,
+        processes: Processes | None = None,
         taken_over: Collection[str] = (),
     ) -> None:
+        self.processes = processes = processes or Processes()
         layout = torch.channels_last if model.channels_last else torch.preserve_format
         self.model = model.to(device).to(memory_format=layout)
         self.settings, self.run, self.device = settings, run, device
@@ -93,11 +98,13 @@ class Trainer:
         condition = in_turn(data.info, told, N_IMAGES, shown.condition)
         self.stages = model.stages()
         self.watch = Watch(self, shown.images)
-        self.preview = Preview(model, run, settings.sample_every, condition, self.watch.pictures)
+        self.records: Records = NoRecords()
+        if processes.rank == 0:
+            seen = self.watch.pictures
+            self.records = RunRecords(run, model, settings, condition, reporter, seen)
         self.state = State()
         self.window = Window()
         self.last_metrics: dict[str, float] = {}
-        self._told: set[str] = set()
         self.batch_size = min(settings.batch_size, len(self.train_store))
         self.budget = Budget(
             settings, self.stages, len(self.train_store), [*map(self.batch_of, self.stages)]
@@ -119,11 +126,14 @@ class Trainer:
             InterruptedRun: If a stop was asked for; a checkpoint was written.
             RunError: If the checkpoint to resume from is damaged.
         """
-        torch.manual_seed(mix_seed(self.settings.seed, 2))
-        restored = self._load() if resume else None
+        torch.manual_seed(self._seed())
+        restored: dict[str, Tensor] | None = None
+        if resume:
+            self.state, restored = restore(self.model, len(self.stages), self.run, self.processes)
         state = self.state
+        self.processes.agree(common(self.model))
         self.pace, self._foretold = Pace(state.step), False
-        self.log = MetricsLog(self.run.path / "metrics.jsonl", state.step)
+        self.records.begin(state.step)
         for index in range(state.stage, len(self.stages)):
             if index > state.stage:
                 state.stage, state.stage_step = index, 0
@@ -134,7 +144,7 @@ class Trainer:
             self._write_metrics(partial=True)
         self._save()  # before the last preview, which may fail or take long
         self._show()
-        self._draw(lambda: self.preview.draw(self.steps.stage, state.step, self.steps.ema))
+        self.records.preview(self.steps.stage, state, self.steps.ema, now=True)
         return state
 
     def _run_stage(self, index: int, restored: dict[str, Tensor] | None) -> None:
@@ -142,26 +152,27 @@ class Trainer:
         if restored is None and stage.start is not None:
             with torch.no_grad(), kept(self.model, self.taken_over):
                 stage.start(self.train_store.in_order(self.batch_of(stage)))
+            self.processes.agree(common(self.model))
         seed = mix_seed(self.settings.seed, 3, index)
         order = Order(len(self.train_store), self.batch_of(stage), seed, self.device)
         total = self.budget.steps(index)
         self.steps = steps = Steps(
             self.model, stage, self.train_store, order, self.settings,
-            precision=self.precision, total=total,
+            precision=self.precision, total=total, processes=self.processes,
         )  # fmt: skip
         if restored is not None:
             if state.stage_step:
                 steps.restore(restored)
                 check_names(restored, steps.tensors())
             self.window = Window(under(restored, "window/"))
-            checkpoint.set_random_state(under(restored, "random/"), self.device)
-        ended = self.budget.spent(index, state.stage_step)
+            restore_own(restored, self.model, self.processes, self._seed(), self.reporter)
+        ended = self._is_over()
         while not ended:
             began = time.perf_counter()
             self.window.step = state.step + 1
             state.images += steps.take(state.stage_step, self.window)
             epoch_ended = self._count(order.n_batches)
-            ended = self.budget.spent(index, state.stage_step)
+            ended = self._is_over()
             if epoch_ended:
                 steps.end_epoch()
             if ended:
@@ -170,6 +181,15 @@ class Trainer:
                 self._write_metrics()
             state.seconds += time.perf_counter() - began
             self._after_step(epoch_ended)
+
+    def _seed(self) -> int:
+        """Of the random numbers from here on, unless a checkpoint has their state."""
+        begun = (self.state.step,) if self.state.step else ()
+        return mix_seed(self.settings.seed, 2, *self.processes.part_of_seed, *begun)
+
+    def _is_over(self) -> bool:
+        over = self.budget.spent(self.state.stage, self.state.stage_step)
+        return any(self.processes.largest(int(over)))  # their clocks may differ
 
     def _count(self, n_batches: int) -> bool:
         """Advance the counters; returns whether an epoch of the stage ended in this step."""
@@ -182,27 +202,17 @@ class Trainer:
 
     def _after_step(self, epoch_ended: bool) -> None:
         improved = epoch_ended and self._validate()
-        stopped = self.stop.due(self.state.step)
-        if stopped or self._is_checkpoint_due(epoch_ended, improved):
+        due, asked = self._is_checkpoint_due(epoch_ended, improved), self.stop.due(self.state.step)
+        save, stop, signal = self.processes.largest(int(due), int(asked), self.stop.number)
+        if stop or save:
             self._save()
-        if stopped:
-            raise self.stop.error(self.run)
+        if stop:
+            raise self.stop.error(self.run, signal)
         if epoch_ended:
             self._tell_epoch()
-            step, epoch, steps = self.state.step, round(self.state.epoch), self.steps
-            self._draw(lambda: self.preview.epoch_ended(steps.stage, step, epoch, steps.ema))
+            self.records.preview(self.steps.stage, self.state, self.steps.ema)
         if epoch_ended or time.monotonic() - self._last_shown > SHOW_SECONDS:
             self._show()
-
-    def _draw(self, draw: Callable[[], None]) -> None:
-        """Draw a preview; one that fails, for whatever reason, is no reason to stop training."""
-        try:
-            draw()
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            if reason not in self._told:
-                self._told.add(reason)
-                self.reporter.message(f"no preview: {reason}")
 
     def _show(self) -> None:
         state, pace, total = self.state, self.pace, self.budget.total_steps
@@ -242,7 +252,7 @@ class Trainer:
             row["partial"] = True
         else:
             self.window.clear()
-        self.log.write(row)
+        self.records.row(row)
 
     def _check_finite(self) -> None:
         if (bad := self.window.first_non_finite()) is not None:
@@ -263,7 +273,7 @@ class Trainer:
         self.last_metrics["val_loss"] = value
         if not math.isfinite(value):
             raise self._diverged(f"The validation loss is not finite at step {state.step}")
-        self.log.write({"step": state.step, "epoch": state.epoch, "val_loss": value})
+        self.records.row({"step": state.step, "epoch": state.epoch, "val_loss": value})
         self.watch.validated(value)
         if state.best_value is not None and value >= state.best_value:
             return False
@@ -283,15 +293,8 @@ class Trainer:
         if not checkpoint.is_sound(self.model, averages):  # it is to replace no other
             raise self._diverged(f"A weight is not finite after step {self.state.step}")
         tensors = self.steps.tensors()
-        tensors |= {f"random/{k}": t for k, t in checkpoint.random_state(self.device).items()}
+        tensors |= own_tensors(self.model, self.processes)
         tensors |= {f"window/{name}": t for name, t in self.window.tensors().items()}
-        state = {**vars(self.state), "ema": self.steps.ema is not None}
-        where = self.run.folder("checkpoints")
-        checkpoint.save(where, self.state.step, self.model.state_dict(), tensors, state)
-        checkpoint.prune(self.run.checkpoints(), self.settings.keep, self.state.best_step)
+        model = self.model.state_dict()
+        self.records.save(model, tensors, self.state, ema=self.steps.ema is not None)
         self._last_checkpoint = time.monotonic()
-
-    def _load(self) -> dict[str, Tensor]:
-        """Restore model and counters; the rest waits for its stage's optimizers."""
-        self.state, tensors = restore(self.model, len(self.stages), self.run)
-        return tensors

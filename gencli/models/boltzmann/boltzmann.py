@@ -19,6 +19,7 @@ proposal; with few hidden units both are exact but for log Z, and with few units
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +50,8 @@ class Boltzmann(GenerativeModel):
     """Visible and hidden binary units, all coupled."""
 
     bf16 = False  # its products are small, and fields that cancel would be off
+
+    per_process: ClassVar[tuple[str, ...]] = ("chain",)
 
     config: BoltzmannConfig
     chain: Tensor

@@ -27,6 +27,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,8 @@ FEW = 20
 
 class DBM(GenerativeModel):
     """Two hidden layers or more over binary pixels."""
+
+    per_process: ClassVar[tuple[str, ...]] = ("chain",)
 
     config: DBMConfig
     base: Tensor

@@ -15,6 +15,7 @@ hidden unit to a target (Lee et al. 2008) reaches all parameters, not c alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -42,6 +43,8 @@ from gencli.random import ImageGenerator
 
 class RBM(GenerativeModel):
     """One layer of binary hidden units over binary or Gaussian visible ones."""
+
+    per_process: ClassVar[tuple[str, ...]] = ("chain",)
 
     config: RBMConfig
     chain: Tensor

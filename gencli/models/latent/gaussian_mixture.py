@@ -10,6 +10,7 @@ is added to every component's covariance, so that none becomes singular (a MAP e
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ class GaussianMixture(nn.Module):
         n: Components.
         dim: Dimensions of a code.
     """
+
+    summed: ClassVar[tuple[str, ...]] = ("count", "total", "moment")
 
     count: Tensor
     total: Tensor

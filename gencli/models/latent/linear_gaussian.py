@@ -57,6 +57,8 @@ class LinearGaussian(LatentModel):
     bf16: ClassVar[bool] = False
     log_prob_is_density: ClassVar[bool] = True
 
+    summed: ClassVar[tuple[str, ...]] = ("count", "total", "moment")
+
     config: LinearConfig
     count: Tensor
     fitted: Tensor

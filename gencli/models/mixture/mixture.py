@@ -48,6 +48,8 @@ class Mixture(GenerativeModel):
 
     bf16: ClassVar[bool] = False
 
+    summed: ClassVar[tuple[str, ...]] = ("count", "total", "squares")
+
     config: MixtureConfig
     count: Tensor
     total: Tensor

@@ -1,0 +1,45 @@
+"""What the first process finds and the others are told: which run, and which data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gencli import runs
+from gencli.data.load import ImageData, load
+from gencli.data.options import DataOptions
+from gencli.errors import DataError
+from gencli.runs import Run
+from gencli.training.processes import Processes
+
+DataProgress = Callable[[str, int, int], None]
+
+
+def run_of_the_first(find: Callable[[], Run], processes: Processes) -> Run:
+    """A run that the first process finds or makes."""
+    there: list[Run] = []
+
+    def found() -> dict[str, Any]:
+        there.append(find())
+        return {"path": str(there[0].path), "record": there[0].record}
+
+    told = processes.told(found)
+    return there[0] if there else runs.known(Path(told["path"]), told["record"])
+
+
+def same_data(
+    options: DataOptions, processes: Processes, progress: DataProgress | None
+) -> ImageData:
+    """Data that each process has loaded.
+
+    Raises:
+        DataError: If they are not the same everywhere.
+    """
+    data = processes.in_turn(lambda: load(options, progress))
+    if processes.told(lambda: data.fingerprint) != data.fingerprint:
+        raise DataError(
+            f"{options.data} is not the same here as it is for the first process.",
+            "Give all machines the same files.",
+        )
+    return data
