@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gencli.evaluation.classifier import one_thread
 from gencli.evaluation.frechet import frechet_distance
+from gencli.evaluation.halves import errors
 from gencli.evaluation.judge import Judge
 from gencli.evaluation.kernel import kernel_distance
 from gencli.evaluation.prdc import prdc
@@ -80,13 +81,18 @@ def _measured(
         real_features = judge(real)[0]
         if "fd_judge" in wanted:
             distance = frechet_distance(real_features, features)
-            found["fd_judge"] = Metric(distance, "squared feature distance", "estimate", None, n)
+            (error,) = errors(
+                lambda a, b: [frechet_distance(a, b)], real_features, features, seed=seed
+            )
+            found["fd_judge"] = Metric(distance, "squared feature distance", "estimate", error, n)
         if "kid_judge" in wanted:
             mmd2, error = kernel_distance(real_features, features, seed=seed)
             found["kid_judge"] = Metric(mmd2, "squared MMD", "estimate", error, n)
         if not set(_UNITS).isdisjoint(wanted):
-            for key, value in prdc(real_features, features, k)._asdict().items():
-                found[key] = Metric(value, f"{_UNITS[key]}, k = {k}", "estimate", None, n)
+            figures = prdc(real_features, features, k)._asdict()
+            spread = errors(lambda a, b: prdc(a, b, k), real_features, features, seed=seed)
+            for (key, value), error in zip(figures.items(), spread, strict=True):
+                found[key] = Metric(value, f"{_UNITS[key]}, k = {k}", "estimate", error, n)
     if judge.task != "classes":
         return found
     found["confident"] = share(p.amax(1) > _SURE)
