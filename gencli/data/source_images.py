@@ -11,6 +11,9 @@ from torch import Tensor
 
 from gencli.kinds import Source
 
+INCOMPLETE: tuple[Source, ...] = ("grey", "half", "small", "mask")
+"""Kinds of sources that are the image without something."""
+
 _HIDDEN = 0.5
 """Grey level of what is not shown."""
 
@@ -46,3 +49,15 @@ def _edges(grey: Tensor) -> Tensor:
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
     gradient: Tensor = F.conv2d(padded, kernels)
     return 1 - gradient.square().sum(1, keepdim=True).sqrt().clamp(max=1)
+
+
+def as_image(source: Tensor, kind: Source) -> Tensor:
+    """Source images (B, C', H, W) as one would show them in place of the images.
+
+    Small ones are enlarged by bicubic interpolation, the others are as they are.
+    """
+    if kind != "small":
+        return source
+    height, width = source.shape[2:]
+    larger = F.interpolate(source[..., ::2, ::2], scale_factor=2.0, mode="bicubic")
+    return larger[..., :height, :width].clamp(0, 1)

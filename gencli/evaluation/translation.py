@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gencli.data.conditions import source_of
+from gencli.data.source_images import INCOMPLETE, as_image
 from gencli.data.store import store_of
 from gencli.evaluation.likelihood import mean_and_error
 from gencli.evaluation.measuring import Measuring
@@ -39,7 +39,7 @@ _AT_ONCE = 250
 
 def why_not(key: str, side: int, kind: Source) -> str | None:
     """Why there is no such figure for images with sides of at least `side`; None where there is."""
-    if key in _OF_SOURCE and kind not in ("grey", "half", "small", "mask"):
+    if key in _OF_SOURCE and kind not in INCOMPLETE:
         return "the source is not the image without something"
     if key.startswith("ssim") and side < WINDOW:
         return f"the images are smaller than the window of {WINDOW} pixels"
@@ -73,7 +73,7 @@ def measured(measuring: Measuring, wanted: Collection[str], n: int | None) -> di
             batch_size=measuring.batch_size, options=measuring.sampling,
         )  # fmt: skip
         made = torch.from_numpy(to_uint8(torch.cat(list(parts)))).permute(0, 3, 1, 2) / 255
-        source = shown(source_of(condition), info.source)
+        source = as_image(source_of(condition), info.source)
         for key in keys:
             image = source.expand_as(true) if key in _OF_SOURCE else made
             figures[key].append((_MEASURES | _OF_SOURCE)[key][0](image, true).double())
@@ -86,13 +86,3 @@ def measured(measuring: Measuring, wanted: Collection[str], n: int | None) -> di
         unit = (_MEASURES | _OF_SOURCE)[key][1]
         found[key] = Metric(value, unit, kind, error, len(chosen))  # type: ignore[arg-type]
     return found
-
-
-def shown(source: Tensor, kind: Source) -> Tensor:
-    """Source images (B, C', H, W) as one would show them: small ones enlarged by bicubic."""
-    if kind != "small":
-        return source
-    height, width = source.shape[2:]
-    small = source[..., ::2, ::2]
-    larger = F.interpolate(small, scale_factor=2.0, mode="bicubic", align_corners=False)
-    return larger[..., :height, :width].clamp(0, 1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gencli import registry
 from gencli.data.conditions import Batch, Condition
+from gencli.data.source_images import as_image, derive
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.export.onnx import export_onnx
@@ -28,7 +29,9 @@ INFO = DataInfo(3, 16, 16, source="grey")
 
 def small(**options: float) -> Pix2Pix:
     torch.manual_seed(0)
-    return Pix2Pix(Pix2PixConfig(width=8, d_width=4, **options), INFO).eval()
+    model = Pix2Pix(Pix2PixConfig(width=8, d_width=4, **options), INFO).eval()
+    nn.init.normal_(model.G.last[1].weight, std=0.1)  # which begins with adding nothing
+    return model
 
 
 def sources(n: int, seed: int = 0) -> Condition:
@@ -69,6 +72,17 @@ def test_images_too_small_for_the_discriminator_are_refused() -> None:
 def test_it_needs_sources() -> None:
     with pytest.raises(UsageError, match="pix2pix needs source images"):
         make(registry.find("pix2pix"), Pix2PixConfig(), DataInfo(1, 28, 28))
+
+
+@pytest.mark.parametrize("kind", ["grey", "half", "small", "mask"])
+@torch.no_grad()
+def test_it_begins_with_the_source_where_that_is_the_image_without_something(kind) -> None:
+    data = DataInfo(3, 16, 16, source=kind)
+    images = 0.1 + 0.8 * torch.rand(2, 3, 16, 16)
+    source = derive(images, kind)
+    assert source is not None
+    made = UNet(4, 0.5, data).eval()(source)
+    torch.testing.assert_close(made, as_image(source, kind).expand_as(made), atol=1e-5, rtol=0)
 
 
 class _Constant(nn.Module):

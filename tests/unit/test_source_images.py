@@ -6,9 +6,10 @@ from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.data.source_images import derive
+from gencli.data.source_images import INCOMPLETE, as_image, derive
 from gencli.data.spec import DataInfo
 from gencli.kinds import SourceKind
 
@@ -76,3 +77,12 @@ def test_edges_are_black_on_white():
     assert (edges[..., :2] == 1).all()
     assert (edges[..., 4:] == 1).all()
     assert (derived(torch.full((1, 3, 5, 5), 0.7), "edges") > 1 - 1e-5).all()
+
+
+def test_small_sources_are_shown_enlarged_by_bicubic_and_others_as_they_are():
+    images = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(F.avg_pool2d(images, 2), (12, 12), mode="bicubic").clamp(0, 1)
+    torch.testing.assert_close(as_image(derived(images, "small"), "small"), expected)
+    assert as_image(derived(torch.rand(1, 1, 7, 9), "small"), "small").shape == (1, 1, 7, 9)
+    for kind in set(INCOMPLETE) - {"small"}:
+        assert as_image(images, kind) is images

@@ -20,7 +20,7 @@ from gencli.evaluation.absent import reasons
 from gencli.evaluation.evaluate import evaluate
 from gencli.evaluation.judge import Judge, JudgeFacts
 from gencli.evaluation.similarity import mean_difference, psnr, ssim
-from gencli.evaluation.translation import KEYS, shown
+from gencli.evaluation.translation import KEYS
 from gencli.kinds import ConditionKind, SourceKind
 from gencli.models.interface import GenerativeModel
 from gencli.random import ImageGenerator
@@ -111,15 +111,6 @@ def test_noise_is_that_of_the_seed_and_the_image_whatever_the_batch() -> None:
     assert values[0] == pytest.approx(values[1], abs=1e-12)
     assert values[0] != pytest.approx(values[2], abs=1e-6)
     assert evaluate(model, data, n=10, metrics=["l1"])["l1"].n == 10
-
-
-def test_small_sources_are_enlarged_by_bicubic() -> None:
-    images = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-    source = derive(images, "small")
-    assert source is not None
-    small = F.avg_pool2d(images, 2)
-    expected = F.interpolate(small, (12, 12), mode="bicubic").clamp(0, 1)
-    torch.testing.assert_close(shown(source, "small"), expected)
 
 
 class _Brightest(nn.Module):

@@ -14,7 +14,8 @@ have a latent to start from.
 
 Departures: whole channels are dropped (Tompson et al. 2015, arXiv:1411.4280), so that z has a few
 hundred numbers; batch normalisation uses its running averages when sampling, so that images do not
-depend on each other; G's last layer sees the source at full size; batches of many small images
+depend on each other; G's last layer sees the source at full size; where the source is the image
+without something (its colours, its fine detail), G adds to it; batches of many small images
 instead of one large one; images are drawn from a moving average of G's weights.
 """
 

@@ -3,6 +3,9 @@
 After the appendix of Isola et al. 2017 (arXiv:1611.07004): convolutions of 4x4 pixels and stride 2
 down to a single column of units and back, where each layer of the way up also sees the one of its
 size on the way down. Sides are halved by rounding down (28, 14, 7, 3, 1) and come back exactly.
+
+Where the source is the image without something (its colours, half of its pixels), the network adds
+to it, as in super-resolution (Kim et al. 2016, arXiv:1511.04587), and begins with adding nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +17,15 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
+from gencli.data.source_images import INCOMPLETE, as_image
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 
 _MOST = 8
 """Layers have at most this many times the channels of the first."""
+
+_LEVEL = 1 / 255
+"""What a source's pixels are held off black and white, where nothing could be added to them."""
 
 
 class UNet(nn.Module):
@@ -58,6 +65,10 @@ class UNet(nn.Module):
         self.last = nn.Sequential(
             nn.ReLU(), nn.Conv2d(max(width // 2, 8) + channels[0], data.channels, 3, padding=1)
         )
+        self._kind = data.source
+        if self._kind in INCOMPLETE:
+            for parameter in self.last.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, source: Tensor, z: Tensor | None = None) -> Tensor:
         """(B, C', H, W) in [0, 1] -> (B, C, H, W) in [0, 1].
@@ -77,7 +88,10 @@ class UNet(nn.Module):
             h = layer(h if i == 0 else torch.cat([h, maps.pop()], 1))
             if i < len(kept):
                 h = h * kept[i][:, :, None, None].to(h.dtype)
-        return torch.sigmoid(self.last(torch.cat([h, maps.pop()], 1)).float())
+        logits: Tensor = self.last(torch.cat([h, maps.pop()], 1)).float()
+        if self._kind in INCOMPLETE:
+            logits = logits + as_image(source, self._kind).float().logit(_LEVEL)
+        return torch.sigmoid(logits)
 
 
 class PatchDiscriminator(nn.Module):
