@@ -12,7 +12,7 @@ from gencli import guarded
 from gencli.errors import GencliError
 from gencli.runs import Run
 
-NO_LOSSES = frozenset({"step", "epoch", "images_per_second", "partial", "stage"})
+NO_LOSSES = frozenset({"step", "epoch", "time", "lr", "images_per_second", "partial", "stage"})
 """What else stands in a line of metrics.jsonl."""
 
 _MOST = 4_000

@@ -70,7 +70,7 @@ def _named(path: Path, model: str) -> Run:
     )
     if path.is_symlink():
         raise taken
-    known = {record.FILE, LOCK_FILE, "metrics.jsonl", "samples", "checkpoints"}
+    known = {record.FILE, LOCK_FILE, "metrics.jsonl", "samples", "checkpoints", "tensorboard"}
     there = {entry.name for entry in guarded.entries(path) if not entry.name.startswith(".")}
     if not there <= known or Run(path).checkpoints():
         raise taken

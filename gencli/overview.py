@@ -12,6 +12,7 @@ from typing import Any
 
 from gencli import evaluations, guarded, registry
 from gencli.config import fields_of
+from gencli.curves import NO_LOSSES
 from gencli.errors import GencliError
 from gencli.runs import Run
 
@@ -57,9 +58,8 @@ def last_losses(run: Run) -> dict[str, float]:
         file.seek(max(os.fstat(file.fileno()).st_size - _TAIL, 0))
         for line in file.read().splitlines():
             with suppress(ValueError, TypeError, AttributeError, RecursionError):  # cut in two
-                found |= {str(name): float(value) for name, value in json.loads(line).items()}
-    for name in ("step", "epoch", "images_per_second", "partial"):
-        found.pop(name, None)
+                row = json.loads(line).items()
+                found |= {str(k): float(v) for k, v in row if k not in NO_LOSSES}
     return found
 
 

@@ -10,11 +10,15 @@ import os
 import sys
 import textwrap
 import time
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from gencli.cli import frames
+from gencli.cli.previews import Previews
 from gencli.cli.region import Region
 from gencli.training.reporter import Epoch, Standing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, where a training stands is a plain line this often."""
@@ -43,6 +47,12 @@ class Display(Protocol):
 
     def message(self, text: str) -> None:
         """One line that stays."""
+
+    def show_previews(self) -> None:
+        """From now on, show the images of previews, where they can be shown."""
+
+    def pictures(self, images: Tensor) -> None:
+        """Images (n, C, H, W) of a preview."""
 
     def close(self) -> None:
         """Leave the terminal as it is."""
@@ -75,6 +85,12 @@ class SilentDisplay:
 
     def message(self, text: str) -> None:
         """Say nothing."""
+
+    def show_previews(self) -> None:
+        """Show nothing."""
+
+    def pictures(self, images: Tensor) -> None:
+        """Show nothing."""
 
     def close(self) -> None:
         """There is nothing to do."""
@@ -123,6 +139,13 @@ class PlainDisplay:
         except (OSError, ValueError):
             self._stream = io.StringIO()
 
+    def show_previews(self) -> None:
+        """Say that it cannot."""
+        self.message("no previews here: stderr is no terminal that can show them")
+
+    def pictures(self, images: Tensor) -> None:
+        """Show nothing."""
+
     def close(self) -> None:
         """Its lines stay."""
 
@@ -138,6 +161,7 @@ class LiveDisplay:
         self._standing: Standing | None = None
         self._stage_width, self._tick = 5, 0
         self._next_epoch = 0.0
+        self._previews: Previews | None = None
         self._region = Region(stream, self._frame)
         self._stderr: TextIO | None = sys.stderr
         sys.stderr = _Above(self, stream)  # what others write must not tear the region
@@ -147,7 +171,10 @@ class LiveDisplay:
         if self._job is not None:
             return [frames.job(*self._job, width, self._style, self._tick)]
         if self._standing is not None:
-            return frames.training(self._standing, width, self._style, self._stage_width)
+            lines = frames.training(self._standing, width, self._style, self._stage_width)
+            if self._previews is None:
+                return lines
+            return [*self._previews.lines(width, self._region.height - len(lines)), *lines]
         return []
 
     def job(self, what: str, done: int, total: int) -> None:
@@ -190,8 +217,22 @@ class LiveDisplay:
         """Text above what is rewritten, as it is."""
         self._region.draw(text + "\n")
 
+    def show_previews(self) -> None:
+        """Above the columns, from the first preview on."""
+        self._previews = Previews(self._style)
+
+    def pictures(self, images: Tensor) -> None:
+        """In place of the preview before; drawn at the next turn."""
+        if self._previews is not None:
+            self._previews.images = images
+
     def close(self) -> None:
-        """Erase the lines at the foot; history stays."""
+        """Erase the lines at the foot; history stays, and the last preview with it."""
+        if self._previews is not None:
+            last = self._previews.lines(self._region.width, self._region.height - 2)
+            self._previews = None
+            if last:
+                self.above("\n".join(last))
         self._region.close()
         if self._stderr is not None:
             sys.stderr, self._stderr = self._stderr, None

@@ -34,7 +34,8 @@ class Region:
 
     def __init__(self, stream: TextIO, frame: Callable[[int], list[str]]) -> None:
         self._stream, self._frame = stream, frame
-        self._widths: list[int] = []  # of the lines that stand there, in cells
+        self._lines: list[str] = []  # those that stand there
+        self._widths: list[int] = []  # theirs, in cells
         self._drawn_at = 0
         self._lock, self._closed = threading.RLock(), threading.Event()
         self.draw()
@@ -44,7 +45,12 @@ class Region:
     @property
     def width(self) -> int:
         """Cells that a line may take: the last column stays free, where some terminals wrap."""
-        return max(self._columns() - 1, 1)
+        return max(self._size().columns - 1, 1)
+
+    @property
+    def height(self) -> int:
+        """Lines of the terminal."""
+        return self._size().lines
 
     def draw(self, above: str = "") -> None:
         """Draw the frame anew, below lines that are to stay.
@@ -68,13 +74,18 @@ class Region:
             self.draw()
 
     def _put(self, above: str, lines: list[str]) -> None:
-        columns = self._columns()
+        columns = self._size().columns
         rows = sum(max(1, math.ceil(width / columns)) for width in self._widths)
         back = f"\x1b[{rows}A" if rows else ""
         if columns != self._drawn_at:  # rows that the terminal has broken are still one line to it
             back, self._drawn_at = f"{back}\r{_CLEAR_BELOW}", columns
+            self._lines = []
         shown = above.replace("\n", f"{_CLEAR_LINE}\n")
-        shown += "".join(f"{line}{_CLEAR_LINE}\n" for line in lines)
+        stand = [] if above else self._lines  # lines that stay where they are are passed over
+        for i, line in enumerate(lines):
+            same = i < len(stand) and stand[i] == line
+            shown += "\n" if same else f"{line}{_CLEAR_LINE}\n"
+        self._lines = lines
         self._widths = [cell_len(_STYLE.sub("", line)) for line in lines]
         try:
             self._stream.write(f"\r{back}{shown}{_CLEAR_BELOW}")
@@ -82,8 +93,9 @@ class Region:
         except (OSError, ValueError):  # the terminal is gone, or the stream was closed
             self._closed.set()
 
-    def _columns(self) -> int:
+    def _size(self) -> os.terminal_size:
         try:
-            return os.get_terminal_size(self._stream.fileno()).columns or 80
+            size = os.get_terminal_size(self._stream.fileno())
+            return size if all(size) else os.terminal_size((80, 24))
         except (OSError, ValueError):
-            return shutil.get_terminal_size().columns
+            return shutil.get_terminal_size()

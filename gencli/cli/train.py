@@ -68,6 +68,10 @@ def command(spec: ModelSpec) -> Any:
                 rich_help_panel="Run",
             ),
         ] = None,
+        preview: Annotated[
+            bool,
+            typer.Option("--preview", help="Show previews in the terminal.", rich_help_panel="Run"),
+        ] = False,
         json: Annotated[
             bool, typer.Option("--json", help="Print a JSON document.", rich_help_panel="Run")
         ] = False,
@@ -80,7 +84,7 @@ def command(spec: ModelSpec) -> Any:
         **given: Any,
     ) -> None:
         console.set_quiet(quiet or console.is_quiet())
-        _train(ctx, spec, resume, init_from, name, config, json, given)
+        _train(ctx, spec, resume, init_from, name, config, preview, json, given)
 
     common = [
         dataclasses.replace(field, default=getattr(config.training, field.name, field.default))
@@ -109,6 +113,7 @@ def _train(
     init_from: str | None,
     name: str | None,
     config: str | None,
+    preview: bool,
     json: bool,
     given: dict[str, Any],
 ) -> None:
@@ -127,7 +132,11 @@ def _train(
     settings = origins.lengths(settings, origin)
     told = origins.recorded(origin, config or "", text, os.environ)
 
+    if preview and settings.get("sample_every") == 0:
+        raise UsageError("--sample-every 0 draws no previews.", "Leave out one of the two.")
     console.begin("loading PyTorch")
+    if preview:
+        console.the_display().show_previews()
     from gencli.training import session
 
     reporter = console.the_display()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,16 @@ class MetricsLog:
     Args:
         path: The file.
         step: Lines of later steps, and the partial last line of an earlier session, are removed.
+        follower: Given every line as it is written.
 
     Raises:
         RunError: If the file is a link or no regular file.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, step: int, follower: Callable[[Mapping[str, Any]], None] | None = None
+    ) -> None:
+        self._path, self._follower = path, follower
         try:
             before = list(guarded.lines(path))
         except FileNotFoundError:
@@ -95,14 +99,17 @@ class MetricsLog:
                 file.write("".join(kept).encode())
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one line.
+        """Append one line, with the time of the clock in seconds since 1970.
 
         Raises:
             RunError: If the file is a link or no regular file.
             GencliError: If it cannot be written.
         """
+        row = {**row, "time": round(time.time(), 3)}
         with writing(self._path, cure=CURE), guarded.appending(self._path) as file:
             file.write((json.dumps(row) + "\n").encode())
+        if self._follower is not None:
+            self._follower(row)
 
 
 def _belongs(line: str, step: int) -> bool:

@@ -20,10 +20,13 @@ class Pace:
 
     Args:
         step: Steps that were taken before this session.
+        images: Images that were used before it.
+        work_seconds: Spent in training steps before it.
     """
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, images: int = 0, work_seconds: float = 0.0) -> None:
         self._first_step = step
+        self._line = (work_seconds, images)
         self._began = self._epoch_began = time.monotonic()
         self._work: deque[tuple[float, int]] = deque()
         self._clock: deque[tuple[float, int]] = deque()
@@ -63,6 +66,16 @@ class Pace:
         if total_steps is None or step <= first or first - self._first_step < 1:
             return None
         return max(total_steps - step, 0) * (now - before) / (step - first)
+
+    def since_last_line(self, images: int, work_seconds: float) -> float:
+        """Images per second of training steps since this was last asked, or the session began.
+
+        Args:
+            images: Used so far.
+            work_seconds: Spent in training steps so far.
+        """
+        (before, images_before), self._line = self._line, (work_seconds, images)
+        return (images - images_before) / max(work_seconds - before, 1e-9)
 
     def steps_in(self, seconds: float) -> int | None:
         """Steps that so much more time will hold, at the pace of the last minute."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gencli.models.interface import Condition, GenerativeModel, Stage
 from gencli.runs import Run
-from gencli.training import checkpoint
+from gencli.training import checkpoint, tensorboard
 from gencli.training.ema import EMA
 from gencli.training.metrics import MetricsLog
 from gencli.training.preview import Preview
@@ -61,12 +61,14 @@ class RunRecords:
         seen: Callable[[Tensor], None],
     ) -> None:
         self._run, self._settings, self._reporter = run, settings, reporter
-        self._preview = Preview(model, run, settings.sample_every, condition, seen)
+        self._preview = Preview(model, run, settings.sample_every, condition, self._seen)
+        self._seen_too = seen
         self._told: set[str] = set()
 
     def begin(self, step: int) -> None:
         """Lines of later steps are cut off metrics.jsonl."""
-        self._log = MetricsLog(self._run.path / "metrics.jsonl", step)
+        followed_by = tensorboard.follower(self._settings.log, self._run, step)
+        self._log = MetricsLog(self._run.path / "metrics.jsonl", step, followed_by)
 
     def row(self, row: Mapping[str, Any]) -> None:
         """A line of metrics.jsonl."""
@@ -92,6 +94,10 @@ class RunRecords:
             if reason not in self._told:
                 self._told.add(reason)
                 self._reporter.message(f"no preview: {reason}")
+
+    def _seen(self, images: Tensor) -> None:
+        self._reporter.pictures(images)
+        self._seen_too(images)
 
 
 class NoRecords:

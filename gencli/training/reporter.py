@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class Reporter(Protocol):
     def message(self, text: str) -> None:
         """One line."""
 
+    def pictures(self, images: Tensor) -> None:
+        """Called with the images (n, C, H, W) of every preview, on the CPU."""
+
 
 class Silent:
     """A reporter that says nothing."""
@@ -78,6 +84,9 @@ class Silent:
 
     def message(self, text: str) -> None:
         """Say nothing."""
+
+    def pictures(self, images: Tensor) -> None:
+        """Show nothing."""
 
 
 class Lasting:
@@ -104,3 +113,8 @@ class Lasting:
         """Show it, or nothing."""
         with suppress(OSError):
             self._reporter.message(text)
+
+    def pictures(self, images: Tensor) -> None:
+        """Show it, or nothing."""
+        with suppress(OSError):
+            self._reporter.pictures(images)

@@ -21,6 +21,7 @@ from gencli.models.build import build_model, make
 from gencli.place import launch, place_in
 from gencli.random import mix_seed
 from gencli.runs import Run
+from gencli.training import tensorboard
 from gencli.training.circumstances import lengthened, processor, versions
 from gencli.training.fitting import fit
 from gencli.training.initial import take_over
@@ -93,6 +94,7 @@ def _start(
     spec = registry.find(model)
     options = spec.options().parsed(config)
     settings = resolve(given, options.training)
+    tensorboard.require(settings.log)
     device = processes.device(settings.device)
     n_threads = threads.use(settings.threads)
     precision = choose_precision(settings.precision, device, model_allows=spec.load().bf16)
@@ -196,6 +198,7 @@ def _resume(
         if settings.lr_schedule == "cosine":
             reporter.message("The cosine schedule now stretches to the new length.")
     settings = dataclasses.replace(settings, **changes)
+    tensorboard.require(settings.log)
     device = processes.device(settings.device)
     precision = run.record["precision"]
     before = run.record.get("threads")

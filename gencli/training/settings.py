@@ -52,6 +52,9 @@ class Settings(Options):
     checkpoint_every: int | None = option(
         None, "Steps between checkpoints: by the epoch and the clock unless given.", min=1
     )
+    log: Literal["none", "tensorboard"] = option(
+        "none", "Also write losses and rates for TensorBoard, into the run's tensorboard/."
+    )
     log_every: int = option(50, "Steps averaged in one line of metrics.jsonl.", min=1)
     keep: int = option(3, "Checkpoints kept, beside the best.", min=1)
 
@@ -62,7 +65,7 @@ LENGTHS = frozenset({"epochs", "steps", "max_time"})
 MAY_CHANGE = {
     *LENGTHS,
     *("device", "threads", "compile"),
-    *("sample_every", "checkpoint_every", "log_every", "keep"),
+    *("sample_every", "checkpoint_every", "log", "log_every", "keep"),
 }
 """Settings that may be given anew when a run is resumed."""
 
@@ -70,7 +73,7 @@ MAY_CHANGE = {
 GROUPS = {
     **dict.fromkeys(LENGTHS, "Length"),
     **dict.fromkeys(("device", "precision", "compile", "threads"), "Machine"),
-    **dict.fromkeys(("sample_every", "checkpoint_every", "log_every", "keep"), "Records"),
+    **dict.fromkeys(("sample_every", "checkpoint_every", "log", "log_every", "keep"), "Records"),
 }
 """Settings that the help shows in a group of their own; the others are about the optimisation."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -120,6 +120,14 @@ class Steps:
         if self.ema is not None:
             self.ema.step(number)
         return sum(self.order.size(number) for number in numbers)
+
+    def learning_rates(self) -> dict[str, Any]:
+        """Of the last step, as a line of metrics.jsonl has it: by update where they differ."""
+        rates = {name: o.param_groups[0]["lr"] for name, o in self._optimizers.items()}
+        if not rates:
+            return {}
+        alike = len(set(rates.values())) == 1
+        return {"lr": next(iter(rates.values())) if alike else rates}
 
     def _pieces(self, number: int) -> list[Piece]:
         """This process's part of a batch."""

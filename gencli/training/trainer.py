@@ -132,7 +132,7 @@ class Trainer:
             self.state, restored = restore(self.model, len(self.stages), self.run, self.processes)
         state = self.state
         self.processes.agree(common(self.model))
-        self.pace, self._foretold = Pace(state.step), False
+        self.pace, self._foretold = Pace(state.step, state.images, state.seconds), False
         self.records.begin(state.step)
         for index in range(state.stage, len(self.stages)):
             if index > state.stage:
@@ -177,9 +177,9 @@ class Trainer:
                 steps.end_epoch()
             if ended:
                 steps.end_stage(last=index == len(self.stages) - 1)
+            state.seconds += time.perf_counter() - began
             if epoch_ended or state.step % self.settings.log_every == 0:
                 self._write_metrics()
-            state.seconds += time.perf_counter() - began
             self._after_step(epoch_ended)
 
     def _seed(self) -> int:
@@ -247,7 +247,8 @@ class Trainer:
         self.last_metrics |= means
         self.watch.figures(means)
         row: dict[str, Any] = {"step": state.step, "epoch": state.epoch, **means}
-        row["images_per_second"] = round(state.images / max(state.seconds, 1e-9), 1)
+        row |= self.steps.learning_rates()
+        row["images_per_second"] = round(self.pace.since_last_line(state.images, state.seconds), 1)
         if partial:
             row["partial"] = True
         else:

@@ -17,6 +17,12 @@ from gencli.viz.grid import Bytes, make_grid
 _TILE = 20
 """Pixels that an image of the preview is reduced to: enough to read a digit."""
 
+_SMALLEST = 10
+"""Pixels below which nothing can be made out."""
+
+_SEVERAL = 12
+"""Images that are shown rather small than fewer."""
+
 _ROWS = 3
 _SHADES = " ░▒▓█"
 
@@ -38,6 +44,29 @@ def preview(images: Tensor, console: Console, *, columns: int | None = None) -> 
     factor = tile / images.shape[3]
     small = _resize(images, max(1, round(images.shape[2] * factor)), tile)
     console.print(half_blocks(make_grid(small, columns=columns, padding=1, scale=1), console))
+
+
+def fitting(images: Tensor, columns: int, lines: int) -> Bytes | None:
+    """A grid of as many images (N, C, H, W) as a terminal holds legibly; None if it holds none.
+
+    Args:
+        images: The first few are shown.
+        columns: Characters in a line.
+        lines: Lines, of two pixels each.
+
+    Returns:
+        uint8 (H', W', C), at most `columns` wide and 2 `lines` high.
+    """
+    ratio = images.shape[2] / images.shape[3]
+    for side in range(_TILE, _SMALLEST - 1, -2):
+        height = max(1, round(side * ratio))
+        across, down = (columns - 1) // (side + 1), (2 * lines - 1) // (height + 1)
+        if across * down >= min(_SEVERAL, len(images)):
+            break
+    if across < 1 or down < 1:
+        return None
+    small = _resize(images[: across * down], height, side)
+    return make_grid(small, columns=min(across, len(small)), padding=1, scale=1)
 
 
 def half_blocks(array: Bytes, console: Console) -> Segments:

@@ -171,3 +171,25 @@ def test_a_dumb_terminal_gets_plain_lines(terminal: Terminal, image_folder: Path
     assert "exit status 0" in screen
     assert sum("images/s" in line for line in screen) in (1, 2)
     assert screen[0].startswith("loading PyTorch")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_previews_stand_above_the_one_display(terminal: Terminal, image_folder: Path, columns: int):
+    terminal.columns = columns
+    more = ("--sample-every", "1", "--preview", "--max-time", "8s")
+    terminal.run("train", "vae", "--data", str(image_folder), *TINY, *more)
+    both = 0
+    for screen in terminal.screens():
+        if any(line.startswith("exit status") for line in screen):
+            break
+        check(terminal, screen, columns)
+        blocks = [i for i, line in enumerate(screen) if "▀" in line]
+        bars = [i for i, line in enumerate(screen) if "images/s" in line]
+        if blocks and bars:
+            both += 1
+            assert blocks == list(range(blocks[0], bars[0]))  # one picture, just above
+            assert max(len(line) for line in screen) < columns
+    assert "exit status 0" in screen
+    assert both > 3
+    assert any("▀" in line for line in screen)  # the last one stays

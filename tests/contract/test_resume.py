@@ -77,7 +77,9 @@ def contents(run: Run) -> dict[str, bytes]:
 
 def metrics(run: Run) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+    return [
+        {k: v for k, v in row.items() if k not in ("images_per_second", "time")} for row in rows
+    ]
 
 
 @pytest.fixture(autouse=True)
