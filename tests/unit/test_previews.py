@@ -77,20 +77,21 @@ def test_lines_that_stay_are_passed_over():
 
 
 def test_the_last_preview_stays_when_the_display_goes():
-    stream = io.StringIO()
-    display = LiveDisplay(stream)
-    try:
-        display.show(standing())
-        display.pictures(IMAGES)
-        assert "▀" not in stream.getvalue()  # nobody has asked for them
-    finally:
-        display.close()
-    display = LiveDisplay(stream)
-    display.show_previews()
-    display.show(standing())
-    display.pictures(IMAGES)
-    display.close()
-    assert "▀" in stream.getvalue()
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+
+    def shown() -> str:
+        return stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
+
+    for wanted in (False, True):
+        display = LiveDisplay(stream)
+        try:
+            if wanted:
+                display.show_previews()
+            display.show(standing())
+            display.pictures(IMAGES)
+        finally:
+            display.close()
+        assert ("▀" in shown()) == wanted
 
 
 def test_where_there_is_no_terminal_it_is_said():
