@@ -236,10 +236,9 @@ class Trainer:
                 self.reporter.message(line)
 
     def _tell_epoch(self) -> None:
-        number, seconds = round(self.state.epoch), self.pace.epoch_seconds()
-        self.reporter.epoch_ended(
-            Epoch(number, self.settings.epochs, self.last_metrics.copy(), seconds)
-        )
+        number, losses = round(self.state.epoch), self.last_metrics.copy()
+        epoch = Epoch(number, self.settings.epochs, losses, self.pace.epoch_seconds())
+        self.reporter.epoch_ended(epoch)
 
     def _write_metrics(self, partial: bool = False) -> None:
         self._check_finite()
