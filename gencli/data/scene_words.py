@@ -100,6 +100,13 @@ def chunk_attributes(seed: int, index: int) -> Attributes:
     )
 
 
+def tells_paper(wording: Numbers) -> NDArray[np.bool_]:
+    """Whether captions (N,) of these wordings name the colour of the paper."""
+    told = np.array(["{paper}" in wording for wording in _WORDINGS])
+    found: NDArray[np.bool_] = told[wording // _LEFT_OUT]
+    return found
+
+
 def caption(
     digit: int,
     count: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gencli.data.load import ImageData
-from gencli.evaluation import quality, translation
+from gencli.evaluation import agreement, quality, translation
 from gencli.evaluation.judge import task_of
 from gencli.evaluation.representations import CLUSTERING, PROBES
 from gencli.evaluation.results import ASKED_FOR, KEYS
@@ -78,6 +78,8 @@ def _reason(
             return "this model translates no source images"
         side = min(data.info.height, data.info.width)
         return translation.why_not(key, side, data.info.source) or "it was not asked for"
+    if key in agreement.KEYS:
+        return "it takes a model that is told captions of scenes"
     if key == "bits_per_dim":
         return "the likelihood is not one of 8-bit values"
     if key == "reconstruction":

@@ -109,7 +109,7 @@ def train_network(
         network = JudgeNetwork(info, task).to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.Adam(network.parameters(), _LEARNING_RATE, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: _one_cycle((step + 1) / n_steps)
+            optimizer, lambda step: one_cycle((step + 1) / n_steps)
         )
         for step in range(n_steps):
             images, answers = _asked(store.batch(order.indices(step)), task)
@@ -123,7 +123,7 @@ def train_network(
     return network.eval()
 
 
-def _one_cycle(done: float) -> float:
+def one_cycle(done: float) -> float:
     """The learning rate's factor: up in a straight line for a fifth, then down along a cosine."""
     return min(5 * done, 0.5 + 0.5 * math.cos(math.pi * (done - 0.2) / 0.8))
 

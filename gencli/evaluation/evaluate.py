@@ -8,17 +8,20 @@ were.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
+from gencli.data.conditions import Condition
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
-from gencli.evaluation import quality, representations, translation
+from gencli.evaluation import agreement, quality, representations, translation
 from gencli.evaluation.absent import no_judge_for
 from gencli.evaluation.bayes import bayes_accuracy
 from gencli.evaluation.judge import Judge, judge_for
@@ -100,6 +103,7 @@ def evaluate(
         dataclasses.asdict(type(model.config).Measuring.parsed(own or {})),
         dataclasses.asdict(model.config.sampling().parsed(sampling or {})),
     )  # fmt: skip
+    drawn = functools.cache(measuring.draw)
     with evaluating(model):
         found = _likelihoods(measuring, wanted, n, k)
         if "bayes_accuracy" in wanted:
@@ -107,7 +111,9 @@ def evaluate(
         if "reconstruction" in wanted:
             found |= _reconstruction(measuring, n)
         if wanted & {*quality.KEYS, "judge_accuracy"} and not no_judge_for(data, len(images)):
-            found |= _quality(measuring, wanted, n_samples, judge)
+            found |= _quality(measuring, wanted, n_samples, judge, drawn)
+        if not wanted.isdisjoint(agreement.KEYS) and agreement.possible(measuring):
+            found |= agreement.measured(measuring, wanted, *drawn(n_samples))
         found |= representations.measured(measuring, wanted)
         if "source" in model.conditions:
             found |= translation.measured(measuring, wanted, n)
@@ -246,6 +252,7 @@ def _quality(
     wanted: Collection[str],
     n_samples: int,
     judge: Judge | None,
+    drawn: Callable[[int], tuple[Tensor, Condition]],
 ) -> dict[str, Metric]:
     if n_samples < quality.FEWEST:
         raise UsageError(
@@ -260,7 +267,7 @@ def _quality(
     found = {"judge_accuracy": judge.accuracy()}
     if quality.KEYS.isdisjoint(wanted):
         return found
-    samples, condition = measuring.draw(n_samples)
+    samples, condition = drawn(n_samples)
     labels, classes = condition.labels, measuring.images.labels
     if labels is None and classes is not None and condition.source is not None:
         labels = classes[torch.arange(n_samples) % len(classes)]

@@ -41,6 +41,9 @@ DESCRIPTIONS: dict[str, str] = {
     "l1_source": "the first of the source image itself; small ones are enlarged by bicubic",
     "psnr_source": "the second of the source image itself",
     "ssim_source": "the third of the source image itself",
+    "digit_agreement": "share of samples of scenes with the digit that the caption asks for",
+    "ink_agreement": "the same of the colour of the ink",
+    "paper_agreement": "the same of the colour of the paper, where a caption tells it",
 }
 """What each key means, in the order of reports.
 
