@@ -40,8 +40,10 @@ def user_path(text: str) -> Path:
     """A path that a person wrote, where ~ is a home directory.
 
     Raises:
-        UsageError: If it begins with ~NAME and there is no such user.
+        UsageError: If it begins with ~NAME and there is no such user, or is no path at all.
     """
+    if "\0" in text:
+        raise UsageError(f"{text} is no path.", "A path has no character of value zero.")
     try:
         return Path(text).expanduser()
     except RuntimeError:

@@ -23,6 +23,7 @@ def doctor(json: Json = False, quiet: Quiet = False) -> None:
     be_quiet(quiet)
     import torch
 
+    from gencli.data.fetch import shown
     from gencli.device import choose_device, has_fast_bf16
 
     chosen = choose_device()
@@ -44,6 +45,7 @@ def doctor(json: Json = False, quiet: Quiet = False) -> None:
     for warning in broken:
         cure = "Mend it, or remove it."
         problems.append({"problem": str(warning.message), "cure": cure})
+    mirror = os.environ.get("GENCLI_MIRROR")
     directories = {"runs": home.runs_dir(), "cache": home.cache_dir()}
     for name, path in directories.items():
         there = next(p for p in (path, *path.parents) if p.exists())
@@ -64,7 +66,7 @@ def doctor(json: Json = False, quiet: Quiet = False) -> None:
             "cpu_threads": torch.get_num_threads(),
         },
         "directories": {name: str(path) for name, path in directories.items()},
-        "mirror": os.environ.get("GENCLI_MIRROR"),
+        "mirror": shown(mirror) if mirror else None,
         "problems": problems,
     }
     if json:

@@ -61,7 +61,10 @@ def evaluate(
         int | None, typer.Option("--n", "-n", help="Test images for the likelihood.", min=1)
     ] = None,
     k: Annotated[
-        int, typer.Option("--k", "-k", help="Importance samples per image in nll_estimate.", min=1)
+        int,
+        typer.Option(
+            "--k", "-k", help="Importance samples per image in nll_estimate.", min=1, max=1_000_000
+        ),
     ] = 500,
     samples: Annotated[int, typer.Option(help="Samples drawn for their quality.", min=2)] = 10_000,
     seed: Seed = 0,

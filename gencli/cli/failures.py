@@ -13,7 +13,11 @@ from gencli.errors import GencliError, UsageError
 from gencli.wording import readable_bytes
 
 MEMORY = "Use a smaller --batch-size, a smaller model or fewer images at once, or free memory."
-_NO_MEMORY = re.compile(r"not enough memory|can't allocate memory|out of memory", re.IGNORECASE)
+_NO_MEMORY = re.compile(
+    r"not enough memory|can't allocate memory|out of memory|overflow when unpacking long"
+    r"|size calculation overflowed|numel: integer multiplication overflow",
+    re.IGNORECASE,
+)
 _LONGEST = 300
 
 
@@ -32,7 +36,7 @@ def described(failure: BaseException, arguments: Sequence[str] = ()) -> GencliEr
         return stopped()  # an import that was interrupted is told of as an ImportError
     reason = " ".join(str(failure).split())
     if isinstance(failure, MemoryError) or (
-        isinstance(failure, RuntimeError) and _NO_MEMORY.search(reason)
+        isinstance(failure, RuntimeError | TypeError) and _NO_MEMORY.search(reason)
     ):
         return GencliError(f"There is not enough memory{_how_much(reason)}.", MEMORY)
     if isinstance(failure, OSError) and failure.strerror:

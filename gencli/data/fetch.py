@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import threading
 import time
 import urllib.error
@@ -35,6 +36,8 @@ BACKOFF = 0.5  # seconds before the second attempt, doubled before each further 
 OPEN_SECONDS = 4.0  # to an answer
 STALL_SECONDS = 10.0  # between two pieces of a file
 PATIENCE = 8.0  # without a single byte from anywhere: there is no network
+SLOW_SECONDS, SLOW_RATE = 20.0, 1024  # after so long, fewer bytes a second than this are too few
+LARGEST = 4 << 30  # bytes; no file of a data set is larger
 _PIECE = 1 << 18
 _DAMAGED = "damaged, its checksum is wrong"
 
@@ -93,7 +96,7 @@ def fetch(
         file = missing[0]
         reasons = _fetch_one(dataset, file, folder / file.name, progress)
         if reasons:
-            told = "; ".join(f"{source}: {reason}" for source, reason in reasons.items())
+            told = "; ".join(f"{shown(source)}: {reason}" for source, reason in reasons.items())
             raise DataError(
                 f"{dataset} needs {', '.join(f.name for f in missing)}, and {file.name} could not "
                 f"be had ({told}).",
@@ -144,6 +147,11 @@ def _addresses(dataset: str, file: RemoteFile) -> list[str]:
     return [local, *packed, *addresses]
 
 
+def shown(address: str) -> str:
+    """An address without the name and password that it may have."""
+    return re.sub(r"//[^/]*@", "//", address)
+
+
 def _download(
     url: str, file: RemoteFile, target: Path, seconds: float, progress: Progress | None
 ) -> None:
@@ -191,29 +199,46 @@ def _copy(
     response: IO[bytes], opened: BinaryIO, packed: bool, what: str, progress: Progress | None
 ) -> None:
     headers: Any = getattr(response, "headers", {})
-    total = int(headers.get("Content-Length") or 0)
+    told = str(headers.get("Content-Length", "")).strip()
+    total = int(told) if re.fullmatch(r"[0-9]{1,15}", told) else 0
     unpack = zlib.decompressobj(wbits=31) if packed else None
+    written = 0
     for received, piece in _pieces(response, total):
         try:
-            opened.write(unpack.decompress(piece) if unpack else piece)
+            for part in _unpacked(unpack, piece) if unpack else (piece,):
+                written += opened.write(part)
+                if written > LARGEST:
+                    raise _FailedError("larger than it can be", final=True, received=True)
         except zlib.error:
             raise _FailedError("damaged, not a gzip file", final=False, received=True) from None
         if progress:
             progress(what, received, total)
 
 
+def _unpacked(unpack: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
+    """What a piece of a gzip file holds, never much at once."""
+    while piece:
+        yield unpack.decompress(piece, _PIECE)
+        piece = unpack.unconsumed_tail
+
+
 def _pieces(response: IO[bytes], total: int) -> Iterator[tuple[int, bytes]]:
-    received = 0
+    # What is there is taken: `read` would wait for a whole piece, for ever if bytes drip in.
+    read = getattr(response, "read1", response.read)
+    began, received = time.monotonic(), 0
     while True:
         try:
-            piece = response.read(_PIECE)
+            piece = read(_PIECE)
         except (OSError, HTTPException) as error:
-            raise _FailedError(_reason(error), final=False, received=received > 0) from None
+            raise _FailedError(_reason(error), final=False, received=True) from None
         if not piece:
             break
         received += len(piece)
         yield received, piece
+        seconds = time.monotonic() - began
+        if seconds > SLOW_SECONDS and received < SLOW_RATE * seconds:
+            raise _FailedError(
+                f"too slow: {received} bytes in {seconds:.0f} s", final=True, received=True
+            )
     if received < total:
-        raise _FailedError(
-            f"cut off after {received} of {total} bytes", final=False, received=received > 0
-        )
+        raise _FailedError(f"cut off after {received} of {total} bytes", final=False, received=True)

@@ -6,6 +6,7 @@ import gzip
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +27,10 @@ _Split = Literal["test", "train"]
 _Drawn = tuple[Images, Labels, tuple[str, ...]]
 
 _VERSION = 1  # of the parsing below; a change makes the arrays anew
-_UNPARSABLE = (ValueError, KeyError, TypeError, AssertionError, EOFError, OSError, tarfile.TarError)
+_UNPARSABLE = (
+    ValueError, LookupError, TypeError, ArithmeticError, AssertionError, RuntimeError,
+    EOFError, OSError, tarfile.TarError, zlib.error,
+)  # fmt: skip
 
 
 def amat_checksum(path: Path) -> str:
@@ -118,7 +122,7 @@ def named(spec: DatasetSpec, progress: Progress | None = None) -> Stored:
         if progress:
             progress(f"reading {spec.name}", 0, 0)
         try:
-            return _PARSERS.get(spec.name, _parse_idx)(spec, paths)
+            return _consistent(spec, _PARSERS.get(spec.name, _parse_idx)(spec, paths))
         except _UNPARSABLE as error:
             raise DataError(
                 f"The files of {spec.name} in {folder} cannot be parsed: {error}.",
@@ -174,6 +178,23 @@ _DRAWN = {
     ),
 }
 """What draws a set, and the modules that decide its images."""
+
+
+def _consistent(spec: DatasetSpec, stored: Stored) -> Stored:
+    """The same, once images have the shape that they should, and each its own class.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    for split, images in stored.images.items():
+        if not len(images) or images.shape[1:] != spec.shape:
+            raise ValueError(f"the {split} images are {'x'.join(map(str, images.shape))}")
+        labels = stored.labels.get(split)
+        if labels is not None and (
+            len(labels) != len(images) or not 0 <= labels.min() <= labels.max() < len(spec.classes)
+        ):
+            raise ValueError(f"the {split} labels do not fit {len(images)} images")
+    return stored
 
 
 def _parse_idx(spec: DatasetSpec, paths: list[Path]) -> Stored:

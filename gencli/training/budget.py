@@ -32,6 +32,7 @@ class Budget:
     ) -> None:
         self._seconds = parse_duration(settings.max_time) if settings.max_time else None
         self._began = time.monotonic()
+        self._first: dict[int, int] = {}
         shares = [stage.settings.share for stage in stages]
         self._until = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
         own = [stage.settings.epochs for stage in stages]
@@ -63,11 +64,11 @@ class Budget:
         return sum(epochs or 0 for epochs in self._epochs[:index])
 
     def spent(self, index: int, stage_step: int) -> bool:
-        """Whether a stage is over."""
+        """Whether a stage is over; however short the time, one step of it is taken before."""
         total = self._steps[index]
         if total is not None and stage_step >= total:
             return True
-        if self._seconds is None:
+        if self._seconds is None or self._first.setdefault(index, stage_step) == stage_step:
             return False
         return time.monotonic() - self._began >= self._seconds * self._until[index]
 

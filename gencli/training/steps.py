@@ -89,6 +89,11 @@ class Steps:
                 f"A batch of {smallest} images is too small for {parts} parts.",
                 "Use a larger --batch-size, which is that of all parts, or make fewer of them.",
             )
+        if smallest < 2 and self._running:
+            raise UsageError(
+                "A batch of one image is too small for batch normalisation.",
+                "Use a larger --batch-size, or more images.",
+            )
         gathers = any(u.optimizer is None for u in self.stage.updates)
         if self.processes.world > 1 and gathers and not self._sums:
             raise UsageError(

@@ -52,11 +52,19 @@ class Handler(BaseHTTPRequestHandler):
             "damaged": b"x" + CONTENT[1:],
             "gzip": gzip.compress(CONTENT),
             "broken gzip": gzip.compress(CONTENT)[:-2000],
+            "bomb": gzip.compress(bytes(1 << 24)),
         }.get(how, CONTENT)
         self.send_response({"missing": 404, "busy": 503}.get(how, 200))
-        self.send_header("Content-Length", str(len(body)))
+        lengths = {"odd length": "many", "negative length": "-7"}
+        self.send_header("Content-Length", lengths.get(how, str(len(body))))
         self.end_headers()
-        if how == "truncated":
+        if how in ("drips", "stalls"):
+            self.wfile.write(body[:1000])
+            for i in range(40):
+                time.sleep(0.05)
+                if how == "drips":
+                    self.wfile.write(body[1000 + i : 1001 + i])
+        elif how == "truncated":
             self.wfile.write(body[:300_000])
         elif how == "slow":
             for start in range(0, len(body), 1 << 16):
@@ -261,3 +269,49 @@ def test_killed_download_leaves_no_broken_file(server: Server, home: Path) -> No
     server.script = {"/a.bin": ["fine"]}
     fetch("set", [remote(server.url)])
     assert left_behind(home) == ["a.bin"]
+
+
+@pytest.mark.parametrize("length", ["odd length", "negative length"])
+def test_a_length_that_is_no_number_is_passed_over(server: Server, length: str) -> None:
+    server.script = {"/a.bin": [length]}
+    (path,) = fetch("set", [remote(server.url)])
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"), [("drips", "too slow: 10.. bytes"), ("stalls", "timed out")]
+)
+def test_a_source_that_drips_or_stalls_gives_way_to_the_next(
+    server: Server, monkeypatch: pytest.MonkeyPatch, trouble: str, reason: str
+) -> None:
+    monkeypatch.setattr(fetching, "SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(fetching, "SLOW_RATE", 10_000)
+    monkeypatch.setattr(fetching, "STALL_SECONDS", 1.2 if trouble == "stalls" else 10.0)
+    monkeypatch.setattr(fetching, "PATIENCE", 1.0)  # less than a source may take to give up
+    monkeypatch.setattr(fetching, "ATTEMPTS", 1)
+    server.script = {"/a.bin": [trouble], "/second/a.bin": ["fine"]}
+    (path,) = fetch("set", [remote(server.url, server.url + "second/")])
+    assert path.read_bytes() == CONTENT
+    server.script = {"/b.bin": [trouble]}
+    with pytest.raises(DataError, match=reason):
+        fetch("set", [remote(server.url, name="b.bin")])
+
+
+def test_a_gzip_bomb_is_not_unpacked(
+    server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "LARGEST", 1 << 21)
+    monkeypatch.setenv("GENCLI_MIRROR", server.url)
+    server.script = {"/set/a.bin.gz": ["bomb"]}
+    with pytest.raises(DataError, match="larger than it can be"):
+        fetch("set", [remote()])
+    assert left_behind(home) == []
+
+
+def test_a_mirror_s_password_is_not_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = server.url.replace("//", "//me:secret@")
+    monkeypatch.setenv("GENCLI_MIRROR", address)
+    with pytest.raises(DataError) as caught:
+        fetch("set", [remote()])
+    assert "secret" not in f"{caught.value.problem} {caught.value.cure}"
+    assert fetching.shown(address) == server.url

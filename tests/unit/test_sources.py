@@ -70,6 +70,28 @@ def test_idx_files_that_hold_something_else_are_refused(
     assert "Delete" in caught.value.cure
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda files: files | {1: idx(np.zeros(3, np.uint8))}, "labels do not fit 4 images"),
+        (lambda files: files | {1: idx(np.full(4, 10, np.uint8))}, "labels do not fit 4"),
+        (lambda files: files | {2: idx(np.zeros((0, 28, 28), np.uint8))}, "cannot be parsed"),
+        (lambda files: files | {0: idx(np.zeros((4, 9, 9), np.uint8))}, "are 4x1x9x9"),
+        (lambda files: files | {0: files[0][:60] + bytes(40) + files[0][100:]}, "cannot be parsed"),
+        (lambda files: files | {0: gzip.compress(bytes([0, 0, 8, 3, *[255] * 12]))}, "parsed"),
+    ],
+    ids=["few labels", "no such class", "empty", "small", "damaged", "a lying header"],
+)
+def test_idx_files_that_lie_are_refused(
+    mirror: Path, monkeypatch: pytest.MonkeyPatch, change: Callable, problem: str
+) -> None:
+    images, labels = RANDOM.integers(0, 256, (4, 28, 28), np.uint8), np.arange(4, dtype=np.uint8)
+    files = dict(enumerate([idx(images), idx(labels)] * 2))
+    publish(mirror, monkeypatch, "kmnist", list(change(files).values()))
+    with pytest.raises(DataError, match=problem):
+        named(catalogue.find("kmnist"))
+
+
 def cifar_archive(records: dict[str, np.ndarray]) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:

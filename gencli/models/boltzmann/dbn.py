@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
 from gencli.models.abilities import LogPartition
 from gencli.models.boltzmann.configs import DBNConfig, GibbsSampling, RBMConfig
 from gencli.models.boltzmann.gibbs import bernoulli, in_float64
@@ -53,6 +54,8 @@ class DBN(GenerativeModel):
 
     def __init__(self, config: DBNConfig, data: DataInfo) -> None:
         super().__init__(config, data)
+        if not config.hidden:
+            raise UsageError("A belief network needs a hidden layer.", "Give --hidden 500,500.")
         settings, below = asdict(config), data
         layers = []
         for n_hidden in config.hidden:

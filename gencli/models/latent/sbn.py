@@ -52,6 +52,8 @@ class SBN(GenerativeModel):
         super().__init__(config, data)
         if not data.binary:
             raise UsageError("Belief networks need binary data.", "Add --binarize dynamic.")
+        if not config.hidden:
+            raise UsageError("Belief networks need a hidden layer.", "Give --hidden 200,200.")
         if config.objective == "vimco" and config.particles < 2:
             raise UsageError("vimco compares particles.", "Take two or more: --particles 5.")
         widths = list(pairwise((data.n_pixels, *config.hidden)))
