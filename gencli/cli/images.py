@@ -87,6 +87,18 @@ def read_source(path: Path, info: DataInfo) -> Tensor:
     return image if shown is None else shown
 
 
+def first_of_test(loaded: LoadedModel, n: int) -> str:
+    """A reference to the first test images, at most `n`.
+
+    Raises:
+        DataError: If the data cannot be had, or are not what the model was trained on.
+    """
+    with console.counting() as progress:
+        data = load(recorded(loaded.run)[1], progress)
+    same_data(loaded, data)
+    return f"test:0..{min(n, len(data.test)) - 1}"
+
+
 def in_split(reference: str) -> bool:
     """Whether a reference is to images of the data set, such as test:0..7."""
     return _SPLIT.fullmatch(reference) is not None

@@ -25,10 +25,11 @@ from gencli.cli.opening import caption as caption_of
 from gencli.cli.opening import open_run
 from gencli.cli.outputs import announce, target
 from gencli.cli.own_options import given
-from gencli.errors import UsageError
+from gencli.errors import GencliError, UsageError
 
 N_IMAGES = 64
 N_COMPLETIONS = 6
+N_TRANSLATIONS = 24
 
 
 def sample(
@@ -96,6 +97,9 @@ def sample(
         write_png(captioned(picture, text), where)
         announce(where)
         return
+    if "source" in model.model.conditions and own.get("source") is None:
+        own["source"] = _some_source(model, n or N_TRANSLATIONS)
+        n = n if format != "grid" else None
     if (source := own.get("source")) is not None and _translated(
         model, source, out, force, format, n, seed, batch_size, options, own, text
     ):
@@ -109,6 +113,19 @@ def sample(
     else:
         _images(model, where, format, n, seed, condition, batch_size, options, preview, text)
     announce(where)
+
+
+def _some_source(model: Any, n: int) -> str | None:
+    """What is translated where the user does not say: the first test images, if there are any."""
+    from gencli.cli.images import first_of_test
+
+    try:
+        reference = first_of_test(model, n)
+    except GencliError as error:
+        console.message(f"no --source, and no test images ({error.problem}): grey is translated")
+        return None
+    console.message(f"no --source: {reference} is translated")
+    return reference
 
 
 def _translated(

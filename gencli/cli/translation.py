@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gencli.atomic import whole_folder, writing
 from gencli.cli import conditions, console
@@ -22,7 +21,8 @@ from gencli.data.conditions import Condition
 from gencli.data.folder_files import scan
 from gencli.errors import DataError, UsageError
 from gencli.loaded import LoadedModel
-from gencli.viz.grid import Bytes, make_grid, to_pillow, to_uint8, write_png
+from gencli.viz.grid import Bytes, to_pillow, to_uint8, write_png
+from gencli.viz.triples import triples
 
 _AT_ONCE = 1 << 24
 """Pixel values of the images that are in memory at a time."""
@@ -133,7 +133,7 @@ def translation_sheet(
     batch_size: int | None,
     options: Mapping[str, Any],
     own: Mapping[str, Any],
-) -> Any:
+) -> Bytes:
     """A picture (H', W', C) of images of the data set: source, `each` made ones, the true one.
 
     Args:
@@ -155,9 +155,7 @@ def translation_sheet(
         n * each, seed=seed, condition=asked, batch_size=batch_size, **options
     ).view(n, each, *true.shape[1:])
     assert known.source is not None
-    rows = _coloured(known.source[:, None], made, true[:, None])
-    groups = math.ceil(math.sqrt(n / rows.shape[1]))  # beside each other, for a sheet nearly square
-    return make_grid(rows.flatten(0, 1), columns=groups * rows.shape[1])
+    return triples(known.source, made, true)
 
 
 def _told(known: Condition, loaded: LoadedModel, own: Mapping[str, Any], n: int) -> Condition:
@@ -170,12 +168,6 @@ def _told(known: Condition, loaded: LoadedModel, own: Mapping[str, Any], n: int)
     if own.get("prompt") or own.get("prompts"):
         known = replace(known, text=asked.text)
     return known
-
-
-def _coloured(*images: Tensor) -> Tensor:
-    """Images (n, k, C, H, W) beside each other along k, all in colour if any is."""
-    channels = max(x.shape[2] for x in images)
-    return torch.cat([x.expand(-1, -1, channels, -1, -1) for x in images], dim=1)
 
 
 def refuse(format: str, n: int | None) -> None:

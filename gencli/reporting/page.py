@@ -13,7 +13,9 @@ from markupsafe import Markup
 from torch import Tensor
 
 from gencli import __version__, comparison, curves, overview
+from gencli.data.conditions import NOTHING, Condition
 from gencli.data.load import load as load_images
+from gencli.data.store import store_of
 from gencli.errors import GencliError
 from gencli.evaluation.results import DESCRIPTIONS
 from gencli.evaluations import with_judge
@@ -28,6 +30,7 @@ from gencli.wording import counted, readable, readable_bytes, spoken
 Told = Callable[[str, int, int], None]
 
 _MOST = 100_000  # training images among which the nearest are looked for
+_FEW = 64  # test images of which the model is told what is known
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,12 @@ def report(runs: Sequence[Run], progress: Told | None = None) -> str:
 def section(run: Run) -> Section:
     """All there is to show of a run; nothing of it is fatal but an unreadable run.json."""
     missing: list[str] = []
-    model, train, test = _trained(run, missing)
+    model, train, test, known = _trained(run, missing)
     document = overview.describe(run)
     strip = previews(run)
     if not strip:
         missing.append("There are no previews: the training drew none.")
-    shown = list(pictures(model, train, test)) if model else []
+    shown = list(pictures(model, train, test, known)) if model else []
     missing += [f"{p.title}: {p.text}." for p in shown if not p.source]
     figures = _figures(document["evaluations"])
     if not figures:
@@ -106,21 +109,23 @@ def section(run: Run) -> Section:
 
 def _trained(
     run: Run, missing: list[str]
-) -> tuple[LoadedModel | None, Tensor | None, Tensor | None]:
+) -> tuple[LoadedModel | None, Tensor | None, Tensor | None, Condition]:
     try:
         model = load(str(run.path))
     except GencliError as error:
         missing.append(f"The model cannot be shown: {error.problem}")
-        return None, None, None
+        return None, None, None, NOTHING
     try:
         data = load_images(recorded(run)[1])
     except GencliError as error:
         missing.append(f"The data cannot be had: {error.problem}")
-        return model, None, None
+        return model, None, None, NOTHING
     if data.fingerprint != run.record["data"]["fingerprint"]:
         missing.append("The data have changed since the training; none of them are shown.")
-        return model, None, None
-    return model, data.train.rows(slice(_MOST)).images, data.test.images
+        return model, None, None, NOTHING
+    few = data.test.rows(slice(_FEW))
+    known = next(store_of(few, data.info, "cpu", model.model.conditions).in_order(_FEW)).condition
+    return model, data.train.rows(slice(_MOST)).images, data.test.images, known
 
 
 def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gencli import guarded
+from gencli.data.conditions import NOTHING, Condition, in_turn
 from gencli.errors import GencliError
 from gencli.loaded import LoadedModel
 from gencli.models.abilities import HasEncoder, HasFilters, HasLatent
@@ -19,6 +20,7 @@ from gencli.models.latent.paths import manifold_grid
 from gencli.runs import Run
 from gencli.viz.filters import filter_sheet
 from gencli.viz.grid import make_grid, to_pillow
+from gencli.viz.triples import triples
 
 _PREVIEWS = 12
 _PREVIEW_BYTES = 4 << 20
@@ -70,26 +72,36 @@ def previews(run: Run) -> list[Picture]:
     return found
 
 
-def pictures(model: LoadedModel, train: Tensor | None, test: Tensor | None) -> Iterator[Picture]:
+def pictures(
+    model: LoadedModel, train: Tensor | None, test: Tensor | None, known: Condition = NOTHING
+) -> Iterator[Picture]:
     """What can be shown of a model, each picture made when it is asked for.
 
     Args:
         model: In evaluation mode.
         train: Training images (N, C, H, W) uint8, where they can be had.
         test: Test images, likewise.
+        known: What the model is told of the first test images.
     """
     drawn: dict[str, Tensor] = {}
+    condition = in_turn(model.data, model.model.conditions, 64, known)
 
     def samples() -> Any:
-        drawn["samples"] = model.sample(64, seed=0)
+        drawn["samples"] = model.sample(64, seed=0, condition=condition)
         return make_grid(drawn["samples"])
 
     yield _made("Samples", "64 images drawn by the model, seed 0", samples)
+    if known.source is not None and test is not None and "samples" in drawn:
+        yield _made(
+            "Translations",
+            "sources of test images, what the model makes of them, the true ones",
+            lambda: _translations(known, drawn["samples"], test),
+        )
     if isinstance(model.model, HasLatent):
         yield _made(
             "Interpolations",
             "walks between random latents, from left to right",
-            lambda: make_grid(_walks(model, rows=6, points=10), columns=10),
+            lambda: make_grid(_walks(model, condition, rows=6, points=10), columns=10),
         )
         if model.sample_latent(1).flatten(1).shape[1] == 2:
             yield _made(
@@ -124,8 +136,19 @@ def _made(title: str, text: str, make: Callable[[], Any]) -> Picture:
         return Picture(title, f"could not be made: {error.problem}")
 
 
-def _walks(model: LoadedModel, rows: int, points: int) -> Tensor:
-    return torch.cat([model.interpolate(points, seed=seed) for seed in range(rows)])
+def _walks(model: LoadedModel, condition: Condition, rows: int, points: int) -> Tensor:
+    told = [condition.rows(torch.full((points,), row)) for row in range(rows)]
+    if not {"text", "source"} & {*model.model.conditions}:
+        told = [condition.rows(torch.zeros(points, dtype=torch.int64))] * rows
+    return torch.cat(
+        [model.interpolate(points, seed=row, condition=told[row]) for row in range(rows)]
+    )
+
+
+def _translations(known: Condition, made: Tensor, true: Tensor) -> Any:
+    assert known.source is not None
+    n = min(24, len(known.source))
+    return triples(known.source[:n], made[:n, None], true[:n].float() / 255)
 
 
 def _reconstructions(model: LoadedModel, x: Tensor) -> Any:

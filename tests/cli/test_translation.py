@@ -173,3 +173,6 @@ def test_the_command_translates_a_folder_once_and_makes_sheets(
     assert gencli("sample", "e", *told).stdout == f"{sheet}\n"
     width, height = Image.open(sheet).size
     assert width > height  # two rows of three
+    shown = gencli("sample", "e", "--n", "2", "--out", str(tmp_path / "any.png"))
+    assert "no --source: test:0..1 is translated" in shown.stderr
+    assert Image.open(tmp_path / "any.png").size == (width, height)

@@ -13,8 +13,14 @@ import torch
 
 import gencli
 from gencli.cli.app import run as command
+from gencli.data.conditions import Condition
+from gencli.data.spec import DataInfo
+from gencli.loaded import LoadedModel
+from gencli.models.adversarial.configs import Pix2PixConfig
+from gencli.models.adversarial.pix2pix import Pix2Pix
 from gencli.reporting.chart import line_chart, number, ticks
-from gencli.reporting.pictures import nearest_images
+from gencli.reporting.pictures import nearest_images, pictures
+from gencli.runs import Run
 
 SMALL = {"batch_size": 20, "steps": 12, "sample_every": 1, "val": 8, "log_every": 2}
 
@@ -161,3 +167,20 @@ def test_nearest_images_over_pieces():
     train = torch.randint(0, 256, (5000, 1, 3, 3), dtype=torch.uint8)
     chosen = torch.tensor([4999, 3, 4100])
     assert nearest_images(train[chosen].float() / 255, train).equal(chosen)
+
+
+def test_a_model_that_translates_is_shown_what_the_data_have(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = DataInfo(1, 14, 14, source="edges")
+    model = Pix2Pix(Pix2PixConfig(width=4, d_width=4), data).eval()
+    loaded = LoadedModel(model, Run(tmp_path), "raw", 0)
+    test = torch.randint(256, (5, 1, 14, 14), dtype=torch.uint8)
+    shown = []
+    for shade in (0.1, 0.9):
+        known = Condition(source=torch.full((5, 1, 14, 14), shade))
+        shown.append({p.title: p.source for p in pictures(loaded, test, test, known)})
+    assert shown[0].keys() == {
+        "Samples", "Translations", "Interpolations", "Nearest training images",
+    }  # fmt: skip
+    assert all(shown[0].values())
+    assert all(shown[0][title] != shown[1][title] for title in ("Samples", "Translations"))
