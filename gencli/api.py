@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gencli import registry, runs
-from gencli.config import Options, parse_groups
+from gencli.config import Options, fields_of, parse_groups
 from gencli.data.options import DataOptions
+from gencli.errors import UsageError
 from gencli.home import user_path
 from gencli.runs import Run
 from gencli.training.settings import Settings
@@ -55,24 +57,50 @@ def train(
     return load(str(run.path), device=settings.get("device", "auto"))
 
 
-def evaluate(run: str, *, checkpoint: str = "last", **options: Any) -> dict[str, Metric]:
-    """Measure a run's model on its data.
+def evaluate(
+    run: str,
+    *,
+    checkpoint: str = "last",
+    split: Literal["test", "val"] = "test",
+    metrics: Collection[str] | None = None,
+    **options: Any,
+) -> dict[str, Metric]:
+    """Measure a run's model on its data, and keep the figures with the run, for `compare`.
+
+        gencli.evaluate("vae", metrics=["nll_bound"])
 
     Args:
         run: A run's directory or name, or a model's name for its newest run.
         checkpoint: `last`, `best` (on validation), or a step's number.
-        **options: As for `LoadedModel.evaluate`.
+        split: Report on `test`, select on `val`.
+        metrics: Only these; None means all that the model can have.
+        **options: Those of `gencli evaluate RUN`, with underscores: `n`, `k`, `samples`, `seed`,
+            `batch_size`, and the model's own.
+
+    Returns:
+        The figures by name, each with its unit, kind and standard error.
 
     Raises:
+        UsageError: If there is no such option.
         GencliError: As the command fails.
     """
-    from gencli.loading import load
+    from gencli import measured
 
-    return load(run, checkpoint=checkpoint).evaluate(**options)
+    found = runs.find(run)
+    config = registry.find(found.model).options()
+    own = [f.name for group in (config.Sampling, config.Measuring) for f in fields_of(group)]
+    for name in options:
+        if name not in (known := ["n", "k", "samples", "seed", "batch_size", *own]):
+            raise UsageError(f"There is no option {name}.", f"There are: {', '.join(known)}.")
+    settings = {**options, "metrics": None if metrics is None else list(metrics)}
+    return measured.measure(found, settings, checkpoint=checkpoint, split=split)
 
 
 def compare(*references: str, data: str | None = None) -> list[Table]:
     """Figures of runs side by side, as their evaluations left them.
+
+        (table,) = gencli.compare("two", "sixteen")
+        print(table)
 
     Args:
         *references: Runs' directories or names, or models' names; none means all runs.
@@ -92,6 +120,8 @@ def compare(*references: str, data: str | None = None) -> list[Table]:
 
 def report(*references: str, out: str) -> Path:
     """Write a page about runs that opens without a network.
+
+        gencli.report("two", "sixteen", out="report.html")
 
     Args:
         *references: Runs' directories or names, or models' names.

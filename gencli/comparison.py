@@ -16,6 +16,7 @@ from gencli import curves, evaluations, overview
 from gencli.errors import UsageError
 from gencli.evaluation.results import JUDGED, KEYS, LOWER_IS_BETTER
 from gencli.runs import Run
+from gencli.wording import counted
 
 _SURE = 2.0
 """Standard errors of a difference by which the best must be better."""
@@ -84,7 +85,7 @@ class Row:
     figures: Mapping[Measure, Figure]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Runs that were measured on the same images.
 
@@ -99,6 +100,26 @@ class Table:
     measures: Sequence[Measure]
     rows: Sequence[Row]
     best: Mapping[Measure, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Such as `<2 runs on glyphs, test split: nll_bound (bound), reconstruction (exact)>`."""
+        measures = ", ".join(measure.title for measure in self.measures)
+        return f"<{counted(len(self.rows), 'run')} on {self.images}: {measures}>"
+
+    def __str__(self) -> str:
+        """A line for each run: its name, its figures, and in what it is not as the others."""
+        head = ["run", *(measure.title for measure in self.measures), "differs"]
+        lines = [head]
+        for row in self.rows:
+            figures = [row.figures.get(measure) for measure in self.measures]
+            told = ["-" if figure is None else f"{figure.value:.5g}" for figure in figures]
+            differs = ", ".join(f"{name}={value}" for name, value in row.differs.items())
+            lines.append([row.run, *told, differs])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
 
 
 def compare(runs: Sequence[Run], data: str | None = None) -> list[Table]:

@@ -18,6 +18,8 @@ def load(
 ) -> LoadedModel:
     """The model of a run, ready to sample, encode and decode.
 
+        gencli.load("vae").sample(64)
+
     Args:
         reference: A run's directory or name, or a model's name for its newest run.
         checkpoint: `last`, `best` (on validation), or a step's number.

@@ -74,7 +74,7 @@ LOWER_IS_BETTER = frozenset(
 """Of the others, more is better."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Metric:
     """One figure.
 
@@ -94,6 +94,11 @@ class Metric:
     standard_error: float | None
     n: int
     doubt: str | None = None
+
+    def __repr__(self) -> str:
+        """Such as `<106.06 ± 0.31 nats per image, bound, 10,000 images>`."""
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.2g}"
+        return f"<{self.value:.5g}{error} {self.unit}, {self.kind}, {self.n:,} images>"
 
     def to_json(self) -> dict[str, Any]:
         """The figure as a JSON object; `doubt` is there where there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,16 @@ def test_a_training_in_python(home: Path, image_folder: Path) -> None:
     found = gencli.evaluate("small", metrics=["nll_bound"])
     assert found == model.evaluate(metrics=["nll_bound"])
     assert found["nll_bound"].kind == "bound"
+    shown = r"<[\d.]+ ± [\d.]+ nats per image \(cross-entropy\), bound, \d+ images>"
+    assert re.fullmatch(shown, repr(found["nll_bound"]))
+    (table,) = gencli.compare("small")
+    assert repr(table).startswith("<1 run on images")
+    assert repr(table).endswith("test split: nll_bound (bound)>")
+    head, row = str(table).splitlines()
+    assert head.split() == ["run", "nll_bound", "(bound)", "differs"]
+    assert row.split()[:2] == ["small", f"{found['nll_bound'].value:.5g}"]
+    with pytest.raises(UsageError, match="no option n_images"):
+        gencli.evaluate("small", n_images=3)
     with pytest.raises(UsageError, match="no exact likelihood"):
         model.log_prob(walk)
 
