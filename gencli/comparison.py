@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from gencli import curves, evaluations, overview
 from gencli.errors import UsageError
-from gencli.evaluation.results import JUDGED, KEYS, LOWER_IS_BETTER
+from gencli.evaluation.results import JUDGED, KEYS, LOWER_IS_BETTER, NEITHER_IS_BETTER
 from gencli.runs import Run
 from gencli.wording import counted
 
@@ -176,6 +176,8 @@ def _order(measure: Measure) -> tuple[int, Measure]:
 
 def _best(measure: Measure, rows: Sequence[Row]) -> str | None:
     """The run that is better than every other by twice the standard error of the difference."""
+    if measure.key.split("@")[0] in NEITHER_IS_BETTER:
+        return None
     sign = 1 if measure.lower_is_better else -1
     there = [(sign * r.figures[measure].value, r) for r in rows if measure in r.figures]
     there.sort(key=lambda pair: pair[0])

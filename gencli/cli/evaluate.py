@@ -19,6 +19,8 @@ from gencli.cli.arguments import (
     Seed,
     be_quiet,
 )
+from gencli.cli.neighbours import claimed, see_that_there_is_a_judge
+from gencli.cli.neighbours import write as write_neighbours
 from gencli.cli.opening import keep, open_run, same_data, which
 from gencli.cli.outliers import against
 from gencli.cli.own_options import given
@@ -55,6 +57,13 @@ def evaluate(
             help="Only these, such as nll,fd_judge.",
             metavar="KEY,...",
             autocompletion=shell_completion.metrics,
+        ),
+    ] = None,
+    neighbours: Annotated[
+        str | None,
+        typer.Option(
+            help="Write the samples most like training images, and these beside them.",
+            metavar="PATH",
         ),
     ] = None,
     n: Annotated[
@@ -103,6 +112,7 @@ def evaluate(
             raise UsageError(f"{key} compares with other images.", "Name them with --outliers.")
     if outliers is not None and wanted is None:
         wanted = list(OUTLIERS)  # not all else, too, which takes its time
+    sheet = claimed(neighbours)
     model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
     _, options = recorded(model.run)
     if data is not None and data != options.data:
@@ -121,6 +131,8 @@ def evaluate(
                 "Evaluate on data of the same shape and binarisation.",
             )
         same_data(model, images)
+        if sheet is not None:
+            see_that_there_is_a_judge(images)
         results = measure(
             model.model, images, split=split, n=n, k=k, n_samples=samples, metrics=wanted,
             seed=seed, batch_size=batch_size, own=measuring, sampling=drawing, progress=progress,
@@ -133,6 +145,12 @@ def evaluate(
             )  # fmt: skip
             results |= figures
             about = {"outliers": others}
+        if sheet is not None:
+            write_neighbours(
+                sheet, model, images, samples=samples, seed=seed, batch_size=batch_size,
+                sampling=drawing, progress=progress,
+            )  # fmt: skip
+            console.message(f"neighbours in {sheet}")
     document = evaluations.document(model, images, split, results) | about
     asked: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "metrics": wanted}
     asked |= {"outliers": outliers, "n": n, "k": k, "samples": samples, **drawing, **measuring}

@@ -8,7 +8,7 @@ from gencli.data.load import ImageData
 from gencli.evaluation import agreement, quality, translation
 from gencli.evaluation.judge import task_of
 from gencli.evaluation.representations import CLUSTERING, PROBES
-from gencli.evaluation.results import ASKED_FOR, KEYS
+from gencli.evaluation.results import ASKED_FOR, COPYING, KEYS
 from gencli.models.abilities import abilities_of
 from gencli.models.interface import GenerativeModel
 
@@ -48,7 +48,7 @@ def reasons(
     missing = [key for key in KEYS if key in (asked or frozenset(KEYS) - ASKED_FOR)]
     missing = [key for key in missing if key not in found]
     if asked is None:
-        expected = set(quality.KEYS) - {"label_agreement"}
+        expected = quality.KEYS - ASKED_FOR - {"label_agreement"}
         if LIKELIHOODS.isdisjoint(found):
             expected |= LIKELIHOODS
         missing = [key for key in missing if key in expected]
@@ -68,6 +68,8 @@ def _reason(
     if key in quality.KEYS or key == "judge_accuracy":
         if (few := no_judge_for(data, n_images)) is not None:
             return few
+        if key in COPYING:
+            return "too few training images, or no cluster has twenty samples and real images"
         if key == "label_agreement" and not {"labels", "source"} & {
             *abilities_of(model).conditions
         }:

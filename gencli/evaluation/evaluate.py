@@ -27,7 +27,7 @@ from gencli.evaluation.bayes import bayes_accuracy
 from gencli.evaluation.judge import Judge, judge_for
 from gencli.evaluation.likelihood import at_once, bits_per_dim, log_mean_weight
 from gencli.evaluation.measuring import Measuring, Report, ink
-from gencli.evaluation.results import ASKED_FOR, KEYS, Metric
+from gencli.evaluation.results import ASKED_FOR, COPYING, KEYS, Metric
 from gencli.models.abilities import (
     HasBound,
     HasEncoder,
@@ -274,6 +274,9 @@ def _quality(
     real, seed = measuring.images.images, mix_seed(measuring.seed, 3)
     if info.binary:
         real, samples = ink(real, seed), ink(samples, mix_seed(seed, 1))
+    train = None
+    if not COPYING.isdisjoint(wanted) and len(measuring.data.train) > 1:
+        train = measuring.training_features(judge, seed)
     return found | quality.sample_quality(
-        judge, real, samples, wanted=wanted, labels=labels, seed=seed
+        judge, real, samples, wanted=wanted, labels=labels, train=train, seed=seed
     )

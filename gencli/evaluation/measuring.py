@@ -25,6 +25,7 @@ Report = Callable[[str, int, int], None]
 """Called with (what, done, in all)."""
 
 _BATCH = 250
+_PIECE = 5_000  # training images that a judge looks at between two reports
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,24 @@ class Measuring:
             parts.append(torch.from_numpy(to_uint8(images)).permute(0, 3, 1, 2))
             self.progress("samples", sum(map(len, parts)), n)
         return torch.cat(parts), condition
+
+    def training_features(
+        self, look: Callable[[Tensor], tuple[Tensor, Tensor]], seed: int
+    ) -> Tensor:
+        """Features (N, D) of all training images, by a judge.
+
+        Args:
+            look: The judge.
+            seed: Of the pixels that are drawn, on binary data.
+        """
+        train, parts = self.data.train, list[Tensor]()
+        for start in range(0, len(train), _PIECE):
+            images = train.rows(slice(start, start + _PIECE)).images
+            if self.data.info.binary:
+                images = ink(images, mix_seed(seed, 2, start))
+            parts.append(look(images)[0])
+            self.progress("training images", min(start + _PIECE, len(train)), len(train))
+        return torch.cat(parts)
 
 
 def ink(images: Tensor, seed: int) -> Tensor:

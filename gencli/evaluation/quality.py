@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from gencli.evaluation.classifier import one_thread
+from gencli.evaluation.copying import authentic, copying_test
 from gencli.evaluation.frechet import frechet_distance
 from gencli.evaluation.halves import errors
 from gencli.evaluation.judge import Judge
 from gencli.evaluation.kernel import kernel_distance
 from gencli.evaluation.prdc import prdc
-from gencli.evaluation.results import Metric
+from gencli.evaluation.results import COPYING, Metric
+from gencli.evaluation.vendi import vendi
 
 _UNITS = {
     "precision": "share of samples",
@@ -22,9 +24,10 @@ _UNITS = {
     "density": "relative to real images",
     "coverage": "share of real images",
 }
-KEYS = frozenset(
-    {"fd_judge", "kid_judge", *_UNITS, "confident", "smallest_class", "label_agreement"}
-)
+OF_FEATURES = frozenset({"fd_judge", "kid_judge", *_UNITS, "vendi", "vendi_real"}) | COPYING
+"""The metrics of samples that look at real images."""
+
+KEYS = OF_FEATURES | {"confident", "smallest_class", "label_agreement"}
 """The metrics of samples."""
 
 OF_CLASSES = frozenset({"confident", "smallest_class", "label_agreement"})
@@ -46,6 +49,7 @@ def sample_quality(
     *,
     wanted: Collection[str] = KEYS,
     labels: Tensor | None = None,
+    train: Tensor | None = None,
     k: int = 5,
     seed: int = 0,
 ) -> dict[str, Metric]:
@@ -57,11 +61,12 @@ def sample_quality(
         samples: Images (M, C, H, W), float in [0, 1] or uint8.
         wanted: Which of `KEYS` to measure.
         labels: Classes (M,) that the samples were asked for, if they were.
+        train: The judge's features (T, 64) of two training images or more, where they are wanted.
         k: Neighbours in precision, recall, density and coverage.
-        seed: Of the kernel distance's subsets.
+        seed: Of the kernel distance's subsets, of halves and of clusters.
     """
     with one_thread():  # figures don't depend on the machine's threads
-        found = _measured(judge, real, samples, wanted, labels, k, seed)
+        found = _measured(judge, real, samples, wanted, labels, train, k, seed)
     return {key: metric for key, metric in found.items() if key in wanted}
 
 
@@ -71,13 +76,14 @@ def _measured(
     samples: Tensor,
     wanted: Collection[str],
     labels: Tensor | None,
+    train: Tensor | None,
     k: int,
     seed: int,
 ) -> dict[str, Metric]:
     features, p = judge(samples)
     n = len(samples)
     found: dict[str, Metric] = {}
-    if not {"fd_judge", "kid_judge", *_UNITS}.isdisjoint(wanted):
+    if not OF_FEATURES.isdisjoint(wanted):
         real_features = judge(real)[0]
         if "fd_judge" in wanted:
             distance = frechet_distance(real_features, features)
@@ -93,6 +99,10 @@ def _measured(
             spread = errors(lambda a, b: prdc(a, b, k), real_features, features, seed=seed)
             for (key, value), error in zip(figures.items(), spread, strict=True):
                 found[key] = Metric(value, f"{_UNITS[key]}, k = {k}", "estimate", error, n)
+        if not {"vendi", "vendi_real"}.isdisjoint(wanted):
+            found |= _variety(real_features, features, seed)
+        if train is not None:
+            found |= _originality(train, real_features, features, seed)
     if judge.task != "classes":
         return found
     found["confident"] = share(p.amax(1) > _SURE)
@@ -103,8 +113,29 @@ def _measured(
     return found
 
 
-def share(those: Tensor) -> Metric:
-    """The share of the samples for which `those` (n,) is true, with its binomial standard error."""
+def _variety(real: Tensor, samples: Tensor, seed: int) -> dict[str, Metric]:
+    spread = errors(lambda a, b: [vendi(a), vendi(b)], real, samples, seed=seed)
+    unit = "effective number"
+    return {
+        "vendi": Metric(vendi(samples), unit, "estimate", spread[1], len(samples)),
+        "vendi_real": Metric(vendi(real), unit, "estimate", spread[0], len(real)),
+    }
+
+
+def _originality(train: Tensor, real: Tensor, samples: Tensor, seed: int) -> dict[str, Metric]:
+    found = {
+        "authenticity": share(authentic(train, samples)),
+        "authenticity_real": share(authentic(train, real), "share of real images"),
+    }
+    test = copying_test(train, real, samples, seed=seed)
+    if test is not None:
+        unit = "standard deviations from fresh images"
+        found["ct"] = Metric(test.value, unit, "estimate", test.error, len(samples))
+    return found
+
+
+def share(those: Tensor, unit: str = "share of samples") -> Metric:
+    """The share of images for which `those` (n,) is true, with its binomial standard error."""
     n, value = len(those), float(those.double().mean())
     error = math.sqrt(value * (1 - value) / n)
-    return Metric(value, "share of samples", "estimate", error, n)
+    return Metric(value, unit, "estimate", error, n)

@@ -44,6 +44,11 @@ DESCRIPTIONS: dict[str, str] = {
     "digit_agreement": "share of samples of scenes with the digit that the caption asks for",
     "ink_agreement": "the same of the colour of the ink",
     "paper_agreement": "the same of the colour of the paper, where a caption tells it",
+    "vendi": "effective number of different samples, by the judge's features",
+    "vendi_real": "the same of real images",
+    "ct": "copying test: far below 0 where samples are copies of training images; when asked for",
+    "authenticity": "share of samples no nearer to a training image than another; when asked for",
+    "authenticity_real": "the same of real images that were not trained on; when asked for",
 }
 """What each key means, in the order of reports.
 
@@ -55,23 +60,33 @@ are not part of this package.
 
 KEYS: tuple[str, ...] = tuple(DESCRIPTIONS)
 
-ASKED_FOR = frozenset(
-    {"bayes_accuracy", "probe_accuracy", "probe_accuracy_pixels", "probe_accuracy_pca"}
-)
+COPYING = frozenset({"ct", "authenticity", "authenticity_real"})
+"""Figures that look for samples among the training images."""
+
+ASKED_FOR = COPYING | {
+    *("bayes_accuracy", "probe_accuracy", "probe_accuracy_pixels", "probe_accuracy_pca")
+}
 """Figures that are measured only where they are named: they take a likelihood for each class, or a
-classifier that learns from all training images."""
+look at all training images."""
 
 OUTLIERS = ("auroc_likelihood", "auroc_complexity", "auroc_typicality")
 """Figures that compare the split's images with others."""
 
-JUDGED = frozenset(KEYS[KEYS.index("fd_judge") : KEYS.index("judge_accuracy") + 1])
+JUDGED = (
+    frozenset(KEYS[KEYS.index("fd_judge") : KEYS.index("judge_accuracy") + 1])
+    | {"vendi", "vendi_real"}
+    | COPYING
+)
 """Figures that depend on the judge."""
 
 LOWER_IS_BETTER = frozenset(
     {"nll", "nll_bound", "nll_estimate", "bits_per_dim", "reconstruction", "fd_judge", "kid_judge"}
     | {"l1", "l1_source"}
 )
-"""Of the others, more is better."""
+"""Of the others, more is better, or neither."""
+
+NEITHER_IS_BETTER = COPYING | {"vendi_real"}
+"""Figures of which there is no best: samples should have about what real images have."""
 
 
 @dataclass(frozen=True, repr=False)

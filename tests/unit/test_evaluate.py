@@ -28,7 +28,7 @@ from tests.unit import quarters
 
 SAMPLE_METRICS = {
     "fd_judge", "kid_judge", "precision", "recall", "density", "coverage", "confident",
-    "smallest_class", "judge_accuracy",
+    "smallest_class", "judge_accuracy", "vendi", "vendi_real",
 }  # fmt: skip
 TINY = DataInfo(1, 2, 3)
 
@@ -261,6 +261,16 @@ def test_good_samples(judged: tuple[ImageData, Judge]) -> None:
     assert found["density"].value == pytest.approx(1, abs=0.2)
     assert found["fd_judge"].n == 1000
     assert abs(found["kid_judge"].value) < 4 * found["kid_judge"].standard_error
+
+
+def test_copies_are_found_when_asked_for(judged: tuple[ImageData, Judge]) -> None:
+    data, judge = judged
+    keys = ["ct", "authenticity", "authenticity_real"]
+    found = evaluate(Copycat(data.info), data, n_samples=400, judge=judge, metrics=keys)
+    assert list(found) == keys
+    assert all(metric.standard_error is not None for metric in found.values())
+    half = replace(data, train=data.train.rows(slice(1)))
+    assert evaluate(Copycat(data.info), half, n_samples=50, judge=judge, metrics=keys) == {}
 
 
 def test_faded_samples_are_worse(judged: tuple[ImageData, Judge]) -> None:
