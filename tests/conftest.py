@@ -23,6 +23,33 @@ if threading.current_thread() is threading.main_thread():
         if signal.getsignal(_number) is signal.SIG_IGN:
             signal.signal(_number, _handler)
 
+COUNTED = (
+    "kills survived", "flips caught", "cases fuzzed", "faults injected", "exact resumes",
+)  # fmt: skip
+"""What `pytest -m reliability` counts; docs/reliability.md says which tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test marked `reliability(KIND)` counts as one of that kind."""
+    for item in items:
+        mark = item.get_closest_marker("reliability")
+        item.user_properties.extend((kind, 1) for kind in (mark.args if mark else ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many there were in the tests that passed."""
+    told = [
+        (kind, number)
+        for report in terminalreporter.stats.get("passed", ())
+        if report.when == "call"
+        for kind, number in report.user_properties
+    ]
+    totals = {kind: sum(number for of, number in told if of == kind) for kind in COUNTED}
+    if any(totals.values()):
+        counts = ", ".join(f"{n:,} {kind}" for kind, n in totals.items())
+        terminalreporter.write_line(f"reliability: {counts}")
+
+
 REAL_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 
 

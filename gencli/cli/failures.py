@@ -90,7 +90,7 @@ def _of_usage(failure: Any, arguments: Sequence[str]) -> UsageError:
     if kind == "BadParameter" and parameter is not None:
         return _of_value(failure, _name(parameter), help_)
     if kind == "NoSuchOption":
-        near = [name for name in failure.possibilities if name != "--help"]
+        near = [name for name in failure.possibilities or () if name != "--help"]
         if context and any(parameter.name == "run" for parameter in context.command.params):
             help_ = help_.replace("--help", "RUN --help")  # with that run's own options
         wanted = f"Did you mean {' or '.join(sorted(near))}? See" if near else "See"

@@ -12,6 +12,8 @@ import pytest
 from gencli.cli.app import run as command
 from tests.unit.small_run import small_run
 
+pytestmark = pytest.mark.reliability("faults injected")
+
 HUGE = "1" + "0" * 30
 VAE = "train vae --hidden 8 --latent-dim 2 --steps 2 --sample-every 0 -q --data {images}"
 
@@ -33,6 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (f"{VAE} --hidden {HUGE}", 1, "not enough memory"),
         (f"{VAE} --hidden 999999999", 1, "not enough memory"),
         (f"{VAE} --image-size {HUGE}", 2, "at most 1024"),
+        ("train vae -x 1 --data {images}", 2, "no option -x"),
         (f"{VAE} --lr nan", 2, "--lr cannot be"),
         (f"{VAE} --name [red]x", 2, "cannot be called '\\[red\\]x'"),
         ("train dbn --hidden '' --data {images}", 2, "needs a hidden layer"),

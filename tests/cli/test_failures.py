@@ -18,6 +18,8 @@ from gencli.cli.failures import MEMORY, described
 from gencli.errors import DataError
 from tests.conftest import Gencli
 
+pytestmark = pytest.mark.reliability("faults injected")
+
 RAISING = """
 import sys
 from gencli import registry

@@ -20,6 +20,8 @@ from gencli.runs import Run
 from gencli.viz.grid import write_png, write_pngs
 from tests.unit.small_run import trainer_of
 
+pytestmark = pytest.mark.reliability("faults injected")
+
 IMAGES = torch.rand(2, 1, 4, 4)
 
 WRITE = """

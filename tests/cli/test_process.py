@@ -16,6 +16,8 @@ from gencli.runs import Run
 from tests.conftest import Gencli
 from tests.unit.small_run import rewrite
 
+pytestmark = pytest.mark.reliability("faults injected")
+
 SMALL = ("--hidden", "16", "--latent-dim", "2", "--batch-size", "20", "--log-every", "1")
 
 

@@ -87,6 +87,7 @@ def _home(home: Path) -> None:
     """Every test writes into a fresh home."""
 
 
+@pytest.mark.reliability("exact resumes")
 def test_interrupted_and_resumed_equals_uninterrupted(spec: ModelSpec, data: ImageData):
     n_stages = len(build(spec, data).stages())
     steps = STEPS * n_stages
@@ -102,6 +103,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(spec: ModelSpec, data: Ima
         assert metrics(parted) == metrics(whole)
 
 
+@pytest.mark.reliability("exact resumes")
 def test_a_longer_total_equals_one_long_training(spec: ModelSpec, data: ImageData):
     if len(build(spec, data).stages()) > 1:
         whole = train(spec, data, epochs=4, lr_schedule="constant")
@@ -131,6 +133,7 @@ def test_previews_do_not_change_training(spec: ModelSpec, data: ImageData):
     assert not list((without.path / "samples").glob("*"))
 
 
+@pytest.mark.reliability("exact resumes")
 def test_bf16_resumes_exactly_too(spec: ModelSpec, data: ImageData):
     if not spec.load().bf16:
         pytest.skip(f"{spec.name} trains in fp32 only")

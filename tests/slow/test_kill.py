@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,11 @@ def whole_steps(run: Path) -> list[int]:
 
 
 @pytest.mark.slow
-def test_kill_minus_nine_at_ten_random_moments(gencli: Gencli, image_folder: Path):
+@pytest.mark.reliability
+def test_kill_minus_nine_at_ten_random_moments(
+    gencli: Gencli, image_folder: Path, record_property: Callable[[str, int], None]
+):
+    record_property("kills survived", 10)
     rng = random.Random(9)
     name = "killed"
     command = [sys.executable, "-m", "gencli", "train", "vae", "-q"]

@@ -89,6 +89,7 @@ def test_a_stop_is_agreed_on(gencli: Gencli, image_folder: Path):
     run.checkpoint().tensors("trainer.safetensors")
 
 
+@pytest.mark.reliability("kills survived")
 def test_a_dead_process_ends_all(gencli: Gencli, image_folder: Path):
     long = ("--data", str(image_folder), "--name", "dead", *SMALL, "--steps", "1000000")
     process = begin(gencli, *long, "--checkpoint-every", "1")
@@ -102,6 +103,7 @@ def test_a_dead_process_ends_all(gencli: Gencli, image_folder: Path):
     run.checkpoint().tensors("trainer.safetensors")
 
 
+@pytest.mark.reliability("kills survived")
 def test_torchrun_starts_again_and_the_run_goes_on(gencli: Gencli, image_folder: Path):
     steps = ("--data", str(image_folder), "--name", "again", *SMALL, "--steps", "400")
     process = begin(gencli, *steps, "--checkpoint-every", "1", restarts=1)

@@ -26,6 +26,8 @@ from gencli.training.signals import sparing_imports
 
 from .small_run import copy_of, rewrite, small_run, trainer_of
 
+pytestmark = pytest.mark.reliability("faults injected")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
@@ -56,8 +58,12 @@ def test_a_whole_run_loads_and_resumes(run: Run):
 # -- damage ------------------------------------------------------------------------------------
 
 
+@pytest.mark.reliability
 @pytest.mark.parametrize("name", ["model.safetensors", "trainer.safetensors", "state.json"])
-def test_a_flipped_bit_or_a_cut_is_noticed(run: Run, name: str):
+def test_a_flipped_bit_or_a_cut_is_noticed(
+    run: Run, name: str, record_property: Callable[[str, int], None]
+):
+    record_property("flips caught", 50)
     path = run.checkpoint().path / name
     whole = path.read_bytes()
     rng = random.Random(name)
@@ -306,7 +312,10 @@ def test_only_old_leftovers_of_ours_are_swept(tmp_path: Path):
     assert left == {".c.part", ".d.tmp", "e.part", ".new.0123456789ab.part"}
 
 
-def test_killed_at_any_moment_of_a_save(finished: Run, tmp_path: Path):
+@pytest.mark.reliability
+def test_killed_at_any_moment_of_a_save(
+    finished: Run, tmp_path: Path, record_property: Callable[[str, int], None]
+):
     # Each child dies at another call of the operating system while a checkpoint is written and an
     # old one is removed; what is there afterwards is whole.
     program = """
@@ -349,6 +358,7 @@ for moment in range(1000):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert int(done.stdout) > 15
+    record_property("kills survived", int(done.stdout))
     seen = set()
     for folder in tmp_path.iterdir():
         there = Run(folder).checkpoints()

@@ -21,6 +21,8 @@ from gencli.data import fetch as fetching
 from gencli.data.fetch import RemoteFile, fetch
 from gencli.errors import DataError
 
+pytestmark = pytest.mark.reliability("faults injected")
+
 CONTENT = bytes(range(256)) * 4096  # four pieces
 CHECKSUM = md5(CONTENT).hexdigest()
 

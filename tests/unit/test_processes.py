@@ -110,11 +110,13 @@ def test_and_so_they_do_for_other_models(slow_home: Path, model: str):
     assert_equal_losses(slow_home, model)
 
 
+@pytest.mark.reliability("exact resumes")
 def test_resuming_with_as_many_processes_is_exact(home: Path):
     assert_exact_resume(home, "rbm")
 
 
 @pytest.mark.slow
+@pytest.mark.reliability("exact resumes")
 def test_and_so_it_is_with_batch_normalisation_and_two_updates(slow_home: Path):
     assert_exact_resume(slow_home, "dcgan")
 

@@ -70,6 +70,7 @@ def test_idx_files_that_hold_something_else_are_refused(
     assert "Delete" in caught.value.cure
 
 
+@pytest.mark.reliability("faults injected")
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
