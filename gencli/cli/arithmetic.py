@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +19,20 @@ from gencli.cli import console
 from gencli.cli.opening import same_data
 from gencli.data import captions
 from gencli.data.conditions import Condition
-from gencli.data.load import Split, load
+from gencli.data.load import ImageData, Split, load
 from gencli.data.spec import DataInfo
 from gencli.data.store import ResidentStore
 from gencli.errors import DataError, UsageError
-from gencli.loaded import LoadedModel
+from gencli.evaluation.judge import judge_for
+from gencli.loaded import LoadedModel, having
+from gencli.models.abilities import HasEncoder
 from gencli.training.session import recorded
 
 _MOST = 200  # images whose mean is taken
 _FEW = 3  # in all rows but the first, as in the paper
 _AT_ONCE = 50
+_DRAWN = 1_000  # samples where there is no encoder
+_SURE = 0.9
 
 
 @dataclass(frozen=True)
@@ -103,30 +107,33 @@ def arithmetic_sheet(
 
     In the first row latents are means of up to 200 images, in the others of three. Models that are
     told something are told it as of an image of the term, and in the last column of the last term
-    that is added.
+    that is added. Where a model has no encoder, the images are its own samples, and the judge says
+    of which class they are.
 
     Args:
-        loaded: A model with an encoder.
+        loaded: A model with a latent space.
         text: The terms.
         rows: How many.
         seed: Of the choice of images.
         options: The model's own of decoding.
 
     Raises:
-        UsageError: If a term has no meaning, or the model has no encoder.
+        UsageError: If a term has no meaning, or words are asked of a model without an encoder.
         DataError: If a term means no image.
     """
     terms = parsed(text, loaded.data)
     with console.counting() as progress:
         data = load(recorded(loaded.run)[1], progress)
     same_data(loaded, data)
+    encodes = isinstance(loaded.model, HasEncoder)
+    split, drawn = (data.train, None) if encodes else _judged(loaded, data, terms, seed, options)
     generator = torch.Generator().manual_seed(seed)
     latents, told = list[Tensor](), list[Condition]()
     for term in terms:
-        which = term.images(data.train, loaded.data)
+        which = term.images(split, loaded.data)
         console.message(f"{term.name}: {len(which):,} images")
         which = which[torch.randperm(len(which), generator=generator)[:_MOST]]
-        codes, known = _codes(loaded, data.train.rows(which))
+        codes, known = drawn(which) if drawn else _codes(loaded, split.rows(which))
         few = torch.arange(_FEW * (rows - 1)).view(-1, _FEW) % len(codes)
         latents.append(torch.cat([codes.mean(0, keepdim=True), codes[few].mean(1)]))
         told.append(known.rows(torch.zeros(rows, dtype=torch.int64)))
@@ -134,6 +141,33 @@ def arithmetic_sheet(
     last = max(i for i, term in enumerate(terms) if term.sign > 0)
     columns = zip([*latents, result], [*told, told[last]], strict=True)
     return torch.stack([loaded.decode(_typical(loaded, z), of, **options) for z, of in columns], 1)
+
+
+def _judged(
+    loaded: LoadedModel,
+    data: ImageData,
+    terms: Sequence[Term],
+    seed: int,
+    options: Mapping[str, Any],
+) -> tuple[Split, Callable[[Tensor], tuple[Tensor, Condition]]]:
+    """Samples with the classes that the judge is sure of, and latents and conditions of some."""
+    if any(term.words for term in terms) or not loaded.data.n_classes:
+        raise UsageError(
+            f"{loaded.run.model} has no encoder: what captions say is not known of its samples.",
+            f"Name classes alone, or take one of {having('encoder')}.",
+        )
+    z, told = loaded.sample_latent(_DRAWN, seed=seed), loaded.told(_DRAWN)
+    images = torch.cat(
+        [
+            loaded.decode(z[part], told.rows(part), **options)
+            for part in map(
+                slice, range(0, _DRAWN, _AT_ONCE), range(_AT_ONCE, _DRAWN + 1, _AT_ONCE)
+            )
+        ]
+    )
+    sure, labels = judge_for(data)(images)[1].max(1)
+    labels[sure < _SURE] = -1
+    return Split((255 * images).to(torch.uint8), labels), lambda rows: (z[rows], told.rows(rows))
 
 
 def _codes(loaded: LoadedModel, split: Split) -> tuple[Tensor, Condition]:

@@ -93,7 +93,7 @@ def small_data(binarization: str, side: int = 28) -> ImageData:
         split = glyph_split(n, seed)
         if side != 28:
             images = F.interpolate(split.images, (side, side), mode="bilinear", antialias=True)
-            split = replace(split, images=images)
+            split = replace(split, stored=images)
         splits[name] = split
     return ImageData("glyphs", info, fingerprint="small", **splits)
 

@@ -10,7 +10,9 @@ import torch
 
 from gencli.cli import arithmetic
 from gencli.cli.arithmetic import Term, arithmetic_sheet, parsed
+from gencli.config import Config
 from gencli.data.captions import tokens
+from gencli.data.conditions import NOTHING, Condition
 from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
 from gencli.errors import DataError, UsageError
@@ -19,6 +21,7 @@ from gencli.models.interface import GenerativeModel
 from gencli.models.latent.configs import PPCAConfig, VAEConfig
 from gencli.models.latent.ppca import PPCA
 from gencli.models.latent.vae import VAE
+from gencli.random import ImageGenerator
 
 WORDS = ("thin", "slanted", "left")
 INFO = DataInfo(1, 4, 4, ("zero", "one", "2"), vocabulary=WORDS, caption_length=2)
@@ -100,3 +103,36 @@ def test_rows_are_of_other_images_and_conditions_of_the_last_term_added(
     images = sheet(model, "0 + 1 - 2", 3, monkeypatch)
     assert images.shape == (3, 4, *INFO.shape)
     assert seen == [[0] * 3, [1] * 3, [2] * 3, [1] * 3]
+
+
+class Halves(GenerativeModel):
+    """Latents are the grey of the left and the right half."""
+
+    def __init__(self) -> None:
+        super().__init__(Config(), INFO)
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def sample_latent(self, n: int, *, generator: ImageGenerator) -> torch.Tensor:
+        return generator.uniform(2)
+
+    def decode(self, z: torch.Tensor, condition: Condition = NOTHING) -> torch.Tensor:
+        return z.clamp(0, 1).repeat_interleave(2, 1)[:, None, None].expand(-1, 1, 4, 4)
+
+
+def test_without_an_encoder_the_judge_says_what_samples_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def judge(images: torch.Tensor) -> tuple[None, torch.Tensor]:
+        """Left dark is class 0, left light class 1; half are unsure."""
+        left, right = images[:, 0, 0, 0], images[:, 0, 0, 3]
+        answer = torch.nn.functional.one_hot((left > 0.5).long(), 3).float()
+        return None, torch.where(right[:, None] < 0.5, answer, 0.5)
+
+    monkeypatch.setattr(arithmetic, "judge_for", lambda data: judge)
+    images = sheet(Halves(), "1 - 0 + 0", 1, monkeypatch)
+    one, zero, same, result = images[0, :, 0, 0]
+    torch.testing.assert_close(one[::3], torch.tensor([0.75, 0.25]), atol=0.07, rtol=0)
+    torch.testing.assert_close(zero[::3], torch.tensor([0.25, 0.25]), atol=0.07, rtol=0)
+    torch.testing.assert_close(result, one - zero + same)
+    with pytest.raises(UsageError, match="no encoder"):
+        sheet(Halves(), "0:thin + 1", 1, monkeypatch)

@@ -75,7 +75,7 @@ class NoiseToImage(GenerativeModel):
 
     def guided(self, x_t: Tensor, t: Tensor, told: Tensor | None, guidance: float) -> Tensor:
         """As `predict`, guided: 0 is without condition, 1 with it; more moves on from there."""
-        free = self.unet.embed(self.untold(len(x_t)))
+        free = self.unet.embed(self.untold(x_t.shape[0]))
         if free is None or told is None or guidance == 0:
             return self.predict(x_t, t, free)
         if guidance == 1:

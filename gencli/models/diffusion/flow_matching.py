@@ -178,4 +178,4 @@ class FlowMatching(NoiseToImage):
         return to_images(x_0)
 
     def _velocity_at(self, x: Tensor, t: float, told: Tensor | None, guidance: float) -> Tensor:
-        return self.velocity(x, x.new_full((len(x),), t), told, guidance)
+        return self.velocity(x, x.new_full((x.shape[0],), t), told, guidance)
