@@ -68,8 +68,8 @@ class Generator(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = _embedding(n_classes, n_told, latent_dim)
-        if isinstance(self.embedding, nn.Embedding):  # or G makes one image of each class
-            nn.init.normal_(self.embedding.weight, std=0.1)
+        if self.embedding is not None:  # or G makes one image of each, whatever z is
+            nn.init.normal_(self.embedding.weight, std=0.1 / max(n_told, 1) ** 0.5)
         n_inputs = latent_dim * (1 if self.embedding is None else 2)
         if network == "mlp":
             self.layers = _upward_mlp(n_inputs, width, data)
