@@ -14,11 +14,11 @@ from gencli.data.captions import NOTHING, UNKNOWN
 from gencli.data.conditions import Condition
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.adversarial.captions import CaptionEncoder, with_gaps
 from gencli.models.adversarial.configs import GANCLSConfig
 from gencli.models.adversarial.gan_cls import GANCLS
 from gencli.models.build import make
 from gencli.models.interface import Batch, Step
+from gencli.models.text import CaptionEncoder, with_gaps
 from gencli.random import ImageGenerator
 
 DATA = DataInfo(1, 8, 8, vocabulary=("light", "dark", "on"), caption_length=4)

@@ -9,11 +9,11 @@ heed the caption of a picture that is as good as real:
 with `--interpolation` w also -w E log D(G(z, g), g), g half-way between two captions' vectors, of
 which there are no pictures (the paper's GAN-INT).
 
-Departures: the vectors come from a small encoder (`captions.py`) that is trained with D, in place
-of one trained beforehand; D meets them by projection (arXiv:1802.05637), not by concatenation;
-some words and some captions are left out in training, for unknown words and empty prompts; a
-penalty on D's gradient at real images (R1, arXiv:1801.04406); images are drawn from a moving
-average of G's weights.
+Departures: the vectors come from a small encoder (`gencli.models.text`) that is trained with D, in
+place of one trained beforehand; D meets them by projection (arXiv:1802.05637), not by
+concatenation; some words and some captions are left out in training, for unknown words and empty
+prompts; a penalty on D's gradient at real images (R1, arXiv:1801.04406); images are drawn from a
+moving average of G's weights.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from torch import Tensor
 from gencli.data.conditions import text_of
 from gencli.data.spec import DataInfo
 from gencli.models.adversarial.base import AdversarialModel
-from gencli.models.adversarial.captions import CaptionEncoder
 from gencli.models.adversarial.configs import GANCLSConfig
 from gencli.models.adversarial.matching import matching_players
 from gencli.models.adversarial.networks import Discriminator, Generator
 from gencli.models.interface import NOTHING, Condition, Update
+from gencli.models.text import CaptionEncoder
 
 
 class GANCLS(AdversarialModel):

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencli.data.conditions import text_of
-from gencli.models.adversarial.captions import with_gaps
 from gencli.models.adversarial.configs import CaptionedConfig
 from gencli.models.adversarial.game import non_saturating, zero_centred_penalty
 from gencli.models.adversarial.networks import Discriminator
 from gencli.models.interface import Batch, Loss, Optimizer, Step, Update
+from gencli.models.text import with_gaps
 
 UNKNOWN_WORDS = 0.05
 """The part of captions' words that are unknown in training."""

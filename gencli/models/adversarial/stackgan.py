@@ -25,13 +25,13 @@ from torch import Tensor
 
 from gencli.data.conditions import text_of
 from gencli.data.spec import DataInfo
-from gencli.models.adversarial.captions import CaptionEncoder
 from gencli.models.adversarial.configs import StackGANConfig
 from gencli.models.adversarial.matching import matching_players
 from gencli.models.adversarial.networks import Discriminator, Generator
 from gencli.models.adversarial.stackgan_networks import ConditioningAugmentation, Refiner
 from gencli.models.interface import NOTHING, Batch, Condition, Stage, StageSettings
 from gencli.models.latent.base import LatentModel
+from gencli.models.text import CaptionEncoder
 from gencli.random import ImageGenerator
 
 
