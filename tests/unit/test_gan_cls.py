@@ -63,7 +63,7 @@ def test_gaps_are_unknown_words_and_empty_captions():
 
 def test_the_discriminator_is_shown_three_kinds_of_examples(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gencli.models.adversarial.matching.UNKNOWN_WORDS", 0.0)
-    model = build(caption_dropout=0.0, r1=0.0)
+    model = build(caption_dropout=0.0, r1=0.0, diversity=0.0)
     torch.nn.init.normal_(model.D.embedding.weight)
     tokens = rows_of([LIGHT], [DARK], [DARK], [LIGHT, ON, DARK])
     x, step = torch.rand(4, 1, 8, 8), Step()
@@ -82,6 +82,23 @@ def test_the_discriminator_is_shown_three_kinds_of_examples(monkeypatch: pytest.
     torch.testing.assert_close(loss.total, expected)
     made = generator.loss(Batch(x, Condition(text=tokens)), step).total
     torch.testing.assert_close(made, cross_entropy(model.D(fake, h), 1).mean())
+
+
+def test_two_images_of_a_caption_are_kept_apart():
+    model = build(diversity=0.5)
+    discriminator, generator = model.updates()
+    x, tokens = torch.rand(5, 1, 8, 8), rows_of(*[[LIGHT], [DARK], [LIGHT], [ON], [DARK]])
+    step = Step()
+    discriminator.loss(Batch(x, Condition(text=tokens)), step)
+    fake, twins = step.shared["fake"], step.shared["twins"]
+    assert (len(fake), len(twins)) == (5, 2)
+    loss = generator.loss(Batch(x, Condition(text=tokens)), step).total
+    apart = (fake[:2] - twins).abs().mean((1, 2, 3))
+    assert (apart > 0).all()
+    other = F.softplus(-model.D(fake, step.shared["h"])).mean()
+    torch.testing.assert_close(loss, other - 0.5 * (apart + 1e-3).log().mean())
+    (gradient,) = torch.autograd.grad(loss, twins)
+    assert gradient.any()
 
 
 def test_interpolated_captions_are_one_more_loss_of_the_generator():

@@ -197,6 +197,9 @@ class CaptionedConfig(AdversarialConfig):
         0.1, "Part of the captions left out in training, for empty prompts.", min=0, max=1
     )
     d_lr_scale: float = option(1.0, "D's learning rate relative to G's.", min=0)
+    diversity: float = option(
+        0.1, "Weight of the log distance of two images of a caption, which G is to keep.", min=0
+    )
     r1: float = option(0.5, "Weight of the penalty on D's gradient at real images.", min=0)
 
     def conditions(self) -> tuple[ConditionKind, ...]:

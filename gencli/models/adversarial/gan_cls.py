@@ -12,8 +12,9 @@ which there are no pictures (the paper's GAN-INT).
 Departures: the vectors come from a small encoder (`gencli.models.text`) that is trained with D, in
 place of one trained beforehand; D meets them by projection (arXiv:1802.05637), not by
 concatenation; some words and some captions are left out in training, for unknown words and empty
-prompts; a penalty on D's gradient at real images (R1, arXiv:1801.04406); images are drawn from a
-moving average of G's weights.
+prompts; a penalty on D's gradient at real images (R1, arXiv:1801.04406); two images of one caption
+are kept apart (`--diversity`, after arXiv:1903.05628); images are drawn from a moving average of
+G's weights.
 """
 
 from __future__ import annotations

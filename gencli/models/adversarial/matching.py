@@ -21,6 +21,8 @@ from gencli.models.text import with_gaps
 UNKNOWN_WORDS = 0.05
 """The part of captions' words that are unknown in training."""
 
+_LEAST_APART = 1e-3  # a fifth of a grey level, whose logarithm is the least there is
+
 Draw = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Vectors of captions (B, n_told) -> images of them (B, C, H, W), and a scalar to add to the
 generator's loss."""
@@ -38,6 +40,10 @@ def matching_players(
 ) -> tuple[Update, Update]:
     """`d_steps` updates of the discriminator, each on fresh images, and one of the generator.
 
+    For a quarter of the captions two images are drawn, which the generator is to keep apart: its
+    loss is less by `diversity` times the logarithm of their distance, after Mao et al. 2019
+    (arXiv:1903.05628), or it soon makes one image of each caption.
+
     Args:
         D: (images, vectors of captions) -> logits.
         captions: Tokens (B, L) -> vectors (B, n_told).
@@ -54,8 +60,10 @@ def matching_players(
         x, tokens = batch.images, text_of(batch.condition)
         gaps = with_gaps(tokens, UNKNOWN_WORDS, config.caption_dropout)
         h, own = captions(torch.cat([gaps, tokens])).chunk(2)
-        fake, extra = draw(h.detach())
-        step.shared.update(fake=fake, h=h.detach(), extra=extra)
+        told, few = h.detach(), -(-len(x) // 4)
+        drawn, extra = draw(torch.cat([told, told[:few]]))
+        fake = drawn[: len(x)]
+        step.shared.update(fake=fake, twins=drawn[len(x) :], h=told, extra=extra)
         real, made = D.features(2 * torch.cat([x, fake.detach()]) - 1).chunk(2)
         d_real, d_fake = D.score(real, h), D.score(made, h)
         d_wrong = D.score(real, own.roll(1, 0))
@@ -70,6 +78,10 @@ def matching_players(
     def generate(batch: Batch, step: Step) -> Loss:
         fake, h = step.shared["fake"], step.shared["h"]
         loss = non_saturating(D(fake, h)) + step.shared["extra"]
+        if config.diversity:
+            twins = step.shared["twins"]
+            apart = (fake[: len(twins)] - twins).abs().mean((1, 2, 3))
+            loss = loss - config.diversity * (apart + _LEAST_APART).log().mean()
         if interpolation:
             g = (h + h.roll(1, 0)) / 2
             loss = loss + interpolation * non_saturating(D(draw(g)[0], g))

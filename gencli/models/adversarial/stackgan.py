@@ -2,7 +2,8 @@
 
 The first stage draws an image at half the size, which is the outline and the colours; the second
 reads that image and the caption again and draws it at full size. Each is the matching-aware game of
-`gan-cls`, with D as there, and a generator that is given the caption's vector h through
+`gan-cls`, with D and `--diversity` as there, and a generator that is given the caption's vector h
+through
 
     c = mu(h) + sigma(h) e,    e ~ N(0, I)    (conditioning augmentation)
     G minimises -E log D(G(z, c), h) + lambda E KL(N(mu(h), diag sigma(h)^2) || N(0, I))
