@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 
 from gencli import curves, evaluations, overview
 from gencli.errors import UsageError
-from gencli.evaluation.results import JUDGED, KEYS, LOWER_IS_BETTER, NEITHER_IS_BETTER
+from gencli.evaluation.results import (
+    JUDGED,
+    KEYS,
+    LOWER_IS_BETTER,
+    NEITHER_IS_BETTER,
+    OUTLIERS,
+)
 from gencli.runs import Run
 from gencli.wording import counted
 
@@ -23,17 +29,22 @@ _SURE = 2.0
 
 
 class Images(NamedTuple):
-    """What was measured on: a data set as its files were, a split, a binarisation."""
+    """What was measured on: a data set as its files were, a split, a binarisation.
+
+    Figures that tell the images from others (`--outliers`) are those of a table of their own.
+    """
 
     data: str
     split: str
     binarization: str
     fingerprint: str
+    told_from: str = ""
 
     def __str__(self) -> str:
         name = Path(self.data).name
         how = "" if self.binarization == "none" else f", {self.binarization} binarisation"
-        return f"{name}, {self.split} split{how}"
+        others = f", told from {Path(self.told_from).name}" if self.told_from else ""
+        return f"{name}, {self.split} split{how}{others}"
 
 
 class Measure(NamedTuple):
@@ -212,7 +223,8 @@ def _figures(run: Run, data: str | None) -> dict[Images, dict[Measure, Figure]]:
                 str(metric.get("unit")), _how(key, metric, evaluation["settings"]),
             )  # fmt: skip
             error = metric.get("standard_error")
-            found.setdefault(images, {})[measure] = Figure(
+            others = measure.key.partition("@")[2] if key in OUTLIERS else ""
+            found.setdefault(images._replace(told_from=others), {})[measure] = Figure(
                 float(metric["value"]),
                 float(error) if isinstance(error, int | float) else None,
                 evaluation.get("step"),

@@ -19,6 +19,7 @@ from gencli.cli.arguments import (
     Seed,
     be_quiet,
 )
+from gencli.cli.foretold import foretelling
 from gencli.cli.neighbours import claimed, see_that_there_is_a_judge
 from gencli.cli.neighbours import write as write_neighbours
 from gencli.cli.opening import keep, open_run, same_data, which
@@ -122,7 +123,8 @@ def evaluate(
         options = dataclasses.replace(options, data=data, val=None, binarize=binarize)
     config = model.model.config
     drawing, measuring = given(own, config.sampling()), given(own, type(config).Measuring)
-    with console.counting() as progress:
+    with console.counting() as counted:
+        progress = foretelling(counted)
         images = load(options, progress)
         if images.info.shape != model.data.shape or images.info.binary != model.data.binary:
             raise UsageError(

@@ -13,7 +13,7 @@ from gencli.models.interface import GenerativeModel
 
 _CURES = {
     "labels": "Put the images into one folder per class, or train an unconditional model.",
-    "text": "Use data with captions, such as --data glyphs.",
+    "text": "Use data with captions: --data glyphs or scenes, or a folder with caption files.",
     "source": "Derive them from the images, such as --source edges, or give a folder of them.",
 }
 _NAMES = {"labels": "classes", "text": "captions", "source": "source images"}

@@ -168,3 +168,23 @@ def test_a_figure_that_is_no_number_is_left_out(three: list[Run], value: Any):
     measured(three[0], nll={"value": 90.0})
     measured(three[0], nll={"value": value})
     assert [e["metrics"]["nll"]["value"] for e in evaluations.of(three[0])] == [90.0]
+
+
+def test_figures_of_outliers_have_tables_of_their_own(home: Path):
+    run = small_run(steps=2)
+    kept = {"data": {"name": "glyphs", "split": "test", "binarization": "none"}, "step": 2}
+    figure = {"value": 0.9, "unit": "area", "kind": "estimate", "standard_error": 0.01, "n": 20}
+    keys = ("auroc_likelihood", "auroc_complexity", "auroc_typicality")
+    for others in ("noise", "blank", "/images/cats"):
+        document = {"outliers": {"name": others}, "metrics": dict.fromkeys(keys, figure)}
+        evaluations.save(run, {**kept, **document, "weights": "raw"}, {"outliers": others})
+    nats = {"nll_bound": {**figure, "kind": "bound", "unit": "nats per image"}}
+    evaluations.save(run, {**kept, "metrics": nats, "weights": "raw"}, {})
+    tables = comparison.compare([run])
+    assert [str(table.images) for table in tables] == [
+        "glyphs, test split",
+        "glyphs, test split, told from cats",
+        "glyphs, test split, told from blank",
+        "glyphs, test split, told from noise",
+    ]
+    assert [len(table.measures) for table in tables] == [1, 3, 3, 3]

@@ -145,6 +145,9 @@ def test_signs_suggest_what_the_model_has():
     assert has_won(GANConfig()).cure.startswith("a lower --d-lr-scale, ")
     assert has_won(LSGANConfig()).cure.endswith("or --spectral-norm")
     assert "--d-lr-scale" not in has_won(WGANConfig()).cure
+    relative = has_won(DCGANConfig(objective="relativistic"))
+    assert relative.measure({"d_real": 3.0, "d_fake": 2.5}) < relative.least  # as in good games
+    assert relative.measure({"d_real": 9.0, "d_fake": 4.5}) > relative.least
     smoothed = has_won(DCGANConfig(label_smoothing=0.1))
     assert smoothed.measure({"d_real": 0.9, "d_fake": 0.02}) == pytest.approx(0.98)
 

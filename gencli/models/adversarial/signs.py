@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from gencli.config import Options, fields_of
 from gencli.models.interface import Sign
 
@@ -20,20 +23,26 @@ def has_won(config: Options) -> Sign:
         "spectral_norm": "--spectral-norm",
     }  # fmt: skip
     *first, last = [cure for name, cure in cures.items() if name in known]
+    trouble = "the discriminator has won"
+    cure = f"{', '.join(first)} or {last}" if first else last
+    figures = ("d_real", "d_fake")
+    if getattr(config, "objective", "") == "relativistic":  # its logits mean something in pairs
+        return Sign(trouble, cure, figures, _gap, least=2 * math.log(9))
     return Sign(
-        "the discriminator has won",
-        f"{', '.join(first)} or {last}" if first else last,
-        ("d_real", "d_fake"),
-        lambda means: min(means["d_real"] / target, 1 - means["d_fake"]),
-        least=0.9,
-    )
+        trouble, cure, figures,
+        lambda means: min(means["d_real"] / target, 1 - means["d_fake"]), least=0.9,
+    )  # fmt: skip
+
+
+def _gap(means: Mapping[str, float]) -> float:
+    return means["d_real"] - means["d_fake"]
 
 
 CRITIC_HAS_WON = Sign(
     "the generator does not catch up with the critic",
     "another --lr, --spectral-norm or a larger --width",
     ("d_real", "d_fake"),
-    lambda means: means["d_real"] - means["d_fake"],
+    _gap,
     least=0.5,
     of_largest=True,
     lasting=500,
