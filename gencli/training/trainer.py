@@ -269,7 +269,7 @@ class Trainer:
         if self.val_store is None or figure_of(self.model, stage) is None:
             return False
         with averaged(self.model, self.steps.ema):
-            value = validate(self.model, stage, self.val_store, self.settings.seed, 500)
+            value = validate(self.model, stage, self.val_store, self.settings.seed, self.processes)
         self.last_metrics["val_loss"] = value
         if not math.isfinite(value):
             raise self._diverged(f"The validation loss is not finite at step {state.step}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -18,6 +20,10 @@ from gencli.models.abilities import (
 )
 from gencli.models.interface import Batch, GenerativeModel, Stage
 from gencli.random import mix_seed
+from gencli.training.processes import Processes
+
+BATCH = 500
+"""Images per forward pass."""
 
 PerImage = Callable[[Batch], Tensor]
 """A batch -> (B,), smaller is better."""
@@ -25,12 +31,18 @@ PerImage = Callable[[Batch], Tensor]
 
 @torch.no_grad()
 def validate(
-    model: GenerativeModel, stage: Stage, store: ResidentStore, seed: int, batch_size: int
+    model: GenerativeModel,
+    stage: Stage,
+    store: ResidentStore,
+    seed: int,
+    processes: Processes | None = None,
+    batch_size: int = BATCH,
 ) -> float:
     """The mean validation loss of the stage: its own, the model's own, or the nll in nats.
 
     That is exact, a bound, or by a quick estimate of log Z. The random numbers come from `seed`
-    alone and leave training's generators untouched.
+    alone and leave training's generators untouched. Several processes share the batches out, and
+    each estimates log Z; all get the same figure.
 
     Raises:
         TypeError: If there is none; `figure_of` tells.
@@ -38,17 +50,21 @@ def validate(
     per_image = figure_of(model, stage)
     if per_image is None:
         raise TypeError(f"{type(model).__name__} has no figure to select by")
+    processes = processes or Processes()
+    rank, world = processes.rank, processes.world
+    size = min(batch_size, math.ceil(len(store) / world))
     device = model.device
     forked = [device] if device.type == "cuda" else []
-    total, n, offset = torch.zeros((), dtype=torch.float64), 0, 0.0
+    total, offset = torch.zeros(2, dtype=torch.float64)
     with torch.random.fork_rng(devices=forked):
-        torch.manual_seed(mix_seed(seed, 1))
+        torch.manual_seed(mix_seed(seed, 1, *processes.part_of_seed))
         if _lacks_log_z(model, stage) and isinstance(model, HasLogPartition):
-            offset = model.log_partition().value
-        for batch in store.in_order(batch_size):
+            offset += model.log_partition().value
+        for batch in itertools.islice(store.in_order(size), rank, None, world):
             total += per_image(batch).double().sum().cpu()
-            n += len(batch.images)
-    return float(total) / n + offset
+    processes.add([total])
+    processes.average([offset])
+    return float(total) / len(store) + float(offset)
 
 
 def _lacks_log_z(model: GenerativeModel, stage: Stage) -> bool:
