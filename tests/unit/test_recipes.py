@@ -27,7 +27,8 @@ def test_a_recipe_is_for_the_model_and_the_data_in_its_name(path: Path) -> None:
         {},
     )
     data = values.get("data", "photos")  # which are in the user's own folder
-    assert path.stem == f"{model}-{data}"
+    assert path.stem.startswith(f"{model}-")
+    assert path.stem.endswith(f"-{data}")
     # What its comment tells one to run is the command that reads it.
     text = path.read_text(encoding="utf-8")
     assert f"gencli train {model} --config {path.stem}" in text or "evaluate" not in text

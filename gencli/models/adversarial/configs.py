@@ -185,6 +185,10 @@ class Pix2PixConfig(Config):
 class CaptionedConfig(AdversarialConfig):
     """What adversarial models of captions can be told."""
 
+    training: ClassVar[Training] = Training(
+        epochs=6, batch_size=32, lr=1e-3, lr_schedule="cosine", ema_decay=0.999
+    )
+
     width: int = option(
         128, "Channels of G's smallest map, halved whenever the sides double.", min=4
     )
@@ -200,7 +204,7 @@ class CaptionedConfig(AdversarialConfig):
     diversity: float = option(
         0.1, "Weight of the log distance of two images of a caption, which G is to keep.", min=0
     )
-    r1: float = option(0.5, "Weight of the penalty on D's gradient at real images.", min=0)
+    r1: float = option(2.0, "Weight of the penalty on D's gradient at real images.", min=0)
 
     def conditions(self) -> tuple[ConditionKind, ...]:
         """The caption of each image."""
@@ -219,6 +223,10 @@ class GANCLSConfig(CaptionedConfig):
 @dataclass(frozen=True)
 class StackGANConfig(CaptionedConfig):
     """Options of `stackgan`."""
+
+    training: ClassVar[Training] = Training(
+        epochs=12, batch_size=32, lr=1e-3, lr_schedule="cosine", ema_decay=0.999
+    )
 
     condition_dim: int = option(32, "Dimensions that a caption is given to G in.", min=1)
     kl_weight: float = option(
