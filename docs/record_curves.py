@@ -3,7 +3,7 @@
 python docs/record_curves.py               all recipes that have no curve yet
 python docs/record_curves.py NAME...       these, anew
 
-A recipe is trained for as many steps as take about four seconds in one thread on the CPU, twice:
+A recipe is trained for as many steps as take about three seconds in one thread on the CPU, twice:
 as it is, which gives the values, and with the next seed, which gives the tolerance. Let d be the
 root mean square of the differences between the two: what other random numbers come to. A training
 on another machine, with another version of torch or more threads rounds otherwise, and so comes to
@@ -24,7 +24,7 @@ from gencli.recipe_runs import first_losses
 from gencli.training.reporter import Silent, Standing
 from gencli.training.settings import Settings
 
-SECONDS = 4.0
+SECONDS = 3.0
 POINTS = 5
 TRIAL = 12  # steps that tell how long one takes
 MOST = 1_000  # steps

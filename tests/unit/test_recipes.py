@@ -73,3 +73,15 @@ def test_a_file_s_figures_and_curve_are_not_options() -> None:
     assert "[figures]" in text
     assert "[curve]" in text
     assert toml == known.options
+
+
+CURVES = [r for r in map(recipe.find, recipe.names()) if r.curve is not None]
+
+
+@pytest.mark.parametrize("known", CURVES, ids=lambda known: known.name)
+def test_curves_can_be_held_against_a_training(known: recipe.Recipe) -> None:
+    curve = known.curve
+    assert curve is not None
+    every = curve.steps[0]
+    assert curve.steps == tuple(every * (i + 1) for i in range(len(curve.values)))
+    assert 0 < curve.tolerance < max(map(abs, curve.values))
