@@ -46,12 +46,13 @@ def place_in(environment: Mapping[str, str]) -> Place:
         UsageError: If it tells a part of it, or what cannot be.
     """
     told = [name for name in _NUMBERS[:2] if name in environment]
-    if not told or (told == ["WORLD_SIZE"] and environment["WORLD_SIZE"] == "1"):
-        return Place()
     missing = [name for name in _NEEDED if name not in environment]
+    alone = environment.get("WORLD_SIZE") == "1" and environment.get("RANK", "0") == "0"
+    if not told or (missing and alone):
+        return Place()
     if missing:
         raise UsageError(
-            f"{' and '.join(told)} stand in the environment, and {', '.join(missing)} not.",
+            f"The environment has {' and '.join(told)}, but not {', '.join(missing)}.",
             _CURE.format(" and ".join(told)),
         )
     for name in _NUMBERS:

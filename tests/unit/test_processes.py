@@ -146,6 +146,7 @@ WHOLE = {
     [
         ({}, Place()),
         ({"WORLD_SIZE": "1"}, Place()),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, Place()),
         (WHOLE, Place(1, 2, 1, 2)),
         (WHOLE | {"TORCHELASTIC_RESTART_COUNT": "3"}, Place(1, 2, 1, 2, attempt=3)),
     ],
@@ -157,7 +158,7 @@ def test_the_place_is_what_torchrun_says(environment: dict[str, str], place: Pla
 @pytest.mark.parametrize(
     ("environment", "problem"),
     [
-        ({"WORLD_SIZE": "2"}, "WORLD_SIZE stand.* RANK, LOCAL_RANK.* not"),
+        ({"WORLD_SIZE": "2"}, "has WORLD_SIZE, but not RANK, LOCAL_RANK"),
         ({"RANK": "0"}, "WORLD_SIZE"),
         (WHOLE | {"RANK": "2"}, "no process 2 of 2"),
         (WHOLE | {"RANK": "x"}, "RANK cannot be 'x'"),
@@ -171,7 +172,7 @@ def test_half_an_environment_is_refused(environment: dict[str, str], problem: st
 @pytest.mark.parametrize(
     ("environment", "arguments", "problem"),
     [
-        ({"WORLD_SIZE": "2"}, ["train", "vae"], "error: WORLD_SIZE stand"),
+        ({"WORLD_SIZE": "2"}, ["train", "vae"], "error: The environment has WORLD_SIZE, but not"),
         (WHOLE | {"RANK": "0"}, ["evaluate", "vae"], "error: evaluate is for one process."),
     ],
 )
