@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 def before(trainer: Trainer, data: ImageData, precision: str, threads: int) -> list[str]:
     """The data, the model and the plan, a line each, and whether that is few updates."""
     lines = [data_line(data), model_line(trainer), plan_line(trainer, precision, threads)]
-    return lines + few(trainer, trainer.budget.total_steps)
+    return lines if _by_a_file(trainer) else lines + few(trainer, trainer.budget.total_steps)
+
+
+def _by_a_file(trainer: Trainer) -> bool:
+    """Whether a recipe or a file of the user's says how long the run is, and knows why."""
+    origins = trainer.run.record.get("origins")
+    sources = origins.get("sources") if isinstance(origins, dict) else None
+    told = sources if isinstance(sources, dict) else {}
+    length = "steps" if trainer.settings.steps is not None else "epochs"
+    return told.get(length) == "file"
 
 
 def few(trainer: Trainer, steps: int | None) -> list[str]:

@@ -171,6 +171,9 @@ def test_few_updates_are_told_of_before(home: Path):
         "few: 190 updates; gan needs about 5,000 for digits, 50,000 for photographs: "
         "--steps 5000, or a recipe (--config NAME)"
     )
+    assert line.replace("190", "5") in summary.before(trainer, quarters.data(), "fp32", 1)
+    trainer.run.update(origins={"sources": {"steps": "file"}})  # a recipe knows how long is enough
+    assert line.replace("190", "5") not in summary.before(trainer, quarters.data(), "fp32", 1)
     assert not summary.few(trainer, 5_000)
     assert not summary.few(trainer, None)
 
