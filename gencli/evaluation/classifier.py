@@ -38,11 +38,13 @@ IMAGES_SEEN = 180_000
 LOOK = 500
 """Images per forward pass, always: what is rounded how depends on it."""
 
+SHIFT = 2
+"""Pixels that images are moved by in training, at most."""
+
 _LABELS: tuple[ConditionKind, ...] = ("labels",)
 _SEED = 20_190_704
 _BATCH = 250
 _LEARNING_RATE = 5e-3
-_SHIFT = 2  # pixels
 _TURNS = 4  # by 0, 90, 180 and 270 degrees
 
 
@@ -76,7 +78,7 @@ def _block(n_in: int, n_out: int, *, kernel: int = 3, stride: int = 1) -> list[n
     return [convolution, nn.BatchNorm2d(n_out), nn.ReLU()]
 
 
-def _shifted(images: Tensor, by: int) -> Tensor:
+def shifted(images: Tensor, by: int) -> Tensor:
     """Move each image by up to `by` pixels in both directions, repeating the pixels at the edge."""
     n, (height, width) = len(images), images.shape[2:]
     padded = F.pad(images, (by, by, by, by), mode="replicate")
@@ -113,7 +115,7 @@ def train_network(
         )
         for step in range(n_steps):
             images, answers = _asked(store.batch(order.indices(step)), task)
-            _, logits = network(_shifted(images, _SHIFT))
+            _, logits = network(shifted(images, SHIFT))
             optimizer.zero_grad()
             F.cross_entropy(logits, answers).backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -100,7 +100,7 @@ def test_shifts_are_whole_pixels_in_all_directions() -> None:
     torch.manual_seed(0)
     image = torch.zeros(1, 1, 9, 9)
     image[0, 0, 4, 4] = 1
-    shifted = classifier._shifted(image.expand(500, 1, 9, 9), 2)
+    shifted = classifier.shifted(image.expand(500, 1, 9, 9), 2)
     assert shifted.shape == (500, 1, 9, 9)
     places = shifted.flatten(1).argmax(1)
     assert (shifted.flatten(1).sum(1) == 1).all()
