@@ -128,14 +128,14 @@ MODELS: tuple[ModelSpec, ...] = (
         "adversarial.gan_cls:GANCLS",
         "Text to image by a GAN whose discriminator also sees mismatched captions",
         "Reed et al. 2016, arXiv:1605.05396",
-        "latent",
+        "latent embedding",
     ),
     _spec(
         "stackgan",
         "adversarial.stackgan:StackGAN",
         "Text to image by two GANs, the second on what the first made at half the size",
         "Zhang et al. 2017, arXiv:1612.03242",
-        "latent",
+        "latent embedding",
     ),
     _spec(
         "ddpm",

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from gencli import registry
 from gencli.cli import conditions
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.loaded import LoadedModel
+from gencli.models.build import make
 from gencli.models.diffusion.configs import FlowMatchingConfig
 from gencli.models.diffusion.flow_matching import FlowMatching
 from gencli.models.interface import GenerativeModel
 from gencli.models.latent.configs import VAEConfig
 from gencli.models.latent.vae import VAE
+from tests.contract.conftest import TINY
 
 DATA = DataInfo(1, 8, 8, ("a", "b", "c"), vocabulary=("dark", "light", "top"), caption_length=3)
 FLOW = {"width": 8, "multipliers": (1, 2), "conditional": True, "text": True}
@@ -87,6 +91,19 @@ def test_what_cannot_be_walked_is_refused(flow: LoadedModel) -> None:
     start, end = conditions.ends({"from_label": 0, "to_label": 1}, model, 1) or pytest.fail("none")
     with pytest.raises(UsageError, match="from one condition to another"):
         model.decode_between(model.sample_latent(1), start, end, 3)
+
+
+@pytest.mark.parametrize("name", ["gan-cls", "stackgan"])
+def test_gans_walk_between_captions(name: str) -> None:
+    torch.manual_seed(0)
+    spec, info = registry.find(name), replace(DATA, height=16, width=16)
+    model = loaded(make(spec, replace(spec.options()(), **TINY[name]), info), name)
+    z, asked = model.sample_latent(2), {"from_prompt": "light top", "to_prompt": "dark"}
+    start, end = conditions.ends(asked, model, 2) or pytest.fail("no walk")
+    images = model.decode_between(z, start, end, 3)
+    torch.testing.assert_close(images[:, 0], model.decode(z, start))
+    torch.testing.assert_close(images[:, 2], model.decode(z, end))
+    assert images[:, 1].ne(images[:, 0]).any()
 
 
 def test_only_a_walk_has_ends() -> None:

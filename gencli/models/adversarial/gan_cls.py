@@ -53,7 +53,16 @@ class GANCLS(AdversarialModel):
 
     def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         """(n, latent_dim) and captions -> images (n, C, H, W) in [0, 1]."""
-        images: Tensor = self.G(z, self.captions(text_of(condition)))
+        return self.decode_embedded(z, self.embed(condition))
+
+    def embed(self, condition: Condition) -> Tensor:
+        """Captions as vectors (n, caption_dim)."""
+        vectors: Tensor = self.captions(text_of(condition))
+        return vectors
+
+    def decode_embedded(self, z: Tensor, told: Tensor) -> Tensor:
+        """As `decode`, told vectors of captions, or between them."""
+        images: Tensor = self.G(z, told)
         return images
 
     def updates(self) -> tuple[Update, ...]:

@@ -64,8 +64,16 @@ class StackGAN(LatentModel):
 
     def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
         """(n, latent_dim + 2 condition_dim) and captions -> images (n, C, H, W) in [0, 1]."""
-        h = self.captions(text_of(condition))
-        images: Tensor = self._second(z, h)[0]
+        return self.decode_embedded(z, self.embed(condition))
+
+    def embed(self, condition: Condition) -> Tensor:
+        """Captions as vectors (n, caption_dim)."""
+        vectors: Tensor = self.captions(text_of(condition))
+        return vectors
+
+    def decode_embedded(self, z: Tensor, told: Tensor) -> Tensor:
+        """As `decode`, told vectors of captions, or between them."""
+        images: Tensor = self._second(z, told)[0]
         return images
 
     def _first(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
