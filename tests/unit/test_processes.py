@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from gencli import registry
 from gencli.cli.app import run as command
 from gencli.data.order import Order
 from gencli.data.store import ResidentStore
@@ -119,6 +120,15 @@ def test_resuming_with_as_many_processes_is_exact(home: Path):
 @pytest.mark.reliability("exact resumes")
 def test_and_so_it_is_with_batch_normalisation_and_two_updates(slow_home: Path):
     assert_exact_resume(slow_home, "dcgan")
+
+
+@pytest.mark.slow
+def test_all_models_have_the_same_weights_in_all_processes(tmp_path: Path):
+    names = [spec.name for spec in registry.MODELS]
+    train_all([[f"{name}-two", name, 2, {"steps": 4}] for name in names], tmp_path)
+    for name in names:
+        first, second = (told(tmp_path, f"{name}-two", rank)["weights"] for rank in (0, 1))
+        assert first == second, name
 
 
 def test_chains_and_random_numbers_are_each_process_s_own(home: Path):

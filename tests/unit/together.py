@@ -32,7 +32,7 @@ from gencli.training.several import joined
 from gencli.training.shared import run_of_the_first
 from gencli.training.signals import StopRequest
 from gencli.training.trainer import Trainer
-from tests.contract.conftest import TINY, small_data
+from tests.contract.conftest import SIDE, TINY, small_data
 
 Job = tuple[str, str, int, dict[str, Any]]
 
@@ -60,8 +60,8 @@ def train_all(jobs: list[Job], home: Path) -> None:
 
 def data_of(model: str) -> ImageData:
     """Small data that no batch draws anew."""
-    data = small_data(registry.find(model).options().training.binarize)
-    if model == "rbm":  # the normaliser of each validation takes longer than the rest
+    data = small_data(registry.find(model).options().training.binarize, SIDE.get(model, 28))
+    if registry.find(model).family == "boltzmann":  # each normaliser takes longer than the rest
         data = replace(data, val=data.val.rows(slice(0, 0)))
     if not data.info.binary:
         return data
