@@ -142,9 +142,13 @@ class Lasting:
 
 
 def spread(images: Tensor) -> tuple[float, float]:
-    """How far images (n, C, H, W) are apart: the mean distance, the median one to the nearest."""
+    """How far images (n, C, H, W) are apart: the mean distance, the median one to the nearest.
+
+    Distances are root mean squares over pixels, so that those of small and large images compare, as
+    where a first stage draws small ones.
+    """
     points = images.detach().flatten(1).double().cpu()
-    n = len(points)
+    points, n = points / math.sqrt(points.shape[1]), len(points)
     if n < 2:
         return 0.0, 0.0
     distances = torch.cdist(points, points)
