@@ -122,6 +122,7 @@ def test_the_list_and_what_is_refused(small: Path, capfd: pytest.CaptureFixture[
         assert command(["reproduce", *arguments, "-q"]) == 2
 
 
+@pytest.mark.slow
 def test_curves_are_recorded(small: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = Path(__file__).parents[2] / "docs" / "record_curves.py"
     spec = importlib.util.spec_from_file_location("record_curves", path)
