@@ -171,8 +171,8 @@ def test_the_command_translates_a_folder_once_and_makes_sheets(
     sheet = tmp_path / "sheet.png"
     told = ("--source", "test:3..4", "--no-noise", "--out", str(sheet), "-q")
     assert gencli("sample", "e", *told).stdout == f"{sheet}\n"
-    width, height = Image.open(sheet).size
+    height, width = np.asarray(Image.open(sheet)).shape
     assert width > height  # two rows of three
     shown = gencli("sample", "e", "--n", "2", "--out", str(tmp_path / "any.png"))
     assert "no --source: test:0..1 is translated" in shown.stderr
-    assert Image.open(tmp_path / "any.png").size == (width, height)
+    assert np.asarray(Image.open(tmp_path / "any.png")).shape == (height, width)
