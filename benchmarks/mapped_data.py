@@ -25,9 +25,9 @@ import torch
 from common import alternate, report
 from PIL import Image
 
-from gencli.data.load import Split
 from gencli.data.order import Order
 from gencli.data.spec import DataInfo
+from gencli.data.splits import Split
 from gencli.data.store import MappedStore, ResidentStore
 
 DIFFERENT = 1_000

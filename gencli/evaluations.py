@@ -19,7 +19,7 @@ from gencli.evaluation.results import JUDGED, OUTLIERS
 from gencli.runs import Run, now
 
 if TYPE_CHECKING:
-    from gencli.data.load import ImageData
+    from gencli.data.splits import ImageData
     from gencli.evaluation.results import Metric
     from gencli.loaded import LoadedModel
 

@@ -19,8 +19,9 @@ from gencli.cli import console
 from gencli.cli.opening import same_data
 from gencli.data import captions
 from gencli.data.conditions import Condition
-from gencli.data.load import ImageData, Split, load
+from gencli.data.load import load
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.data.store import ResidentStore
 from gencli.errors import DataError, UsageError
 from gencli.evaluation.judge import judge_for

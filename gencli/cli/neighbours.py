@@ -9,7 +9,7 @@ from gencli.cli.outputs import target
 from gencli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from gencli.data.load import ImageData
+    from gencli.data.splits import ImageData
     from gencli.loaded import LoadedModel
 
 ROWS, NEAREST = 10, 5

@@ -10,7 +10,7 @@ from gencli.cli import console
 from gencli.errors import DataError, GencliError
 
 if TYPE_CHECKING:
-    from gencli.data.load import ImageData
+    from gencli.data.splits import ImageData
     from gencli.loaded import LoadedModel
 
 

@@ -11,7 +11,7 @@ from gencli.cli.outputs import target
 from gencli.errors import GencliError
 
 if TYPE_CHECKING:
-    from gencli.data.load import ImageData
+    from gencli.data.splits import ImageData
     from gencli.evaluation.outliers import ToldApart
     from gencli.evaluation.results import Metric
     from gencli.loaded import LoadedModel

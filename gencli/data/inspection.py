@@ -15,8 +15,9 @@ from gencli.data.fetch import Progress
 from gencli.data.files import Files, describe_files
 from gencli.data.folder_names import arrange
 from gencli.data.likeness import Pair, nearly_same
-from gencli.data.load import ImageData, folder_of, load
+from gencli.data.load import folder_of, load
 from gencli.data.options import DataOptions
+from gencli.data.splits import ImageData
 
 _FEW = 2_000
 

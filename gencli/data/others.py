@@ -13,9 +13,10 @@ from torch import Tensor
 
 from gencli.data import binarize, catalogue
 from gencli.data.fetch import Progress
-from gencli.data.load import ImageData, load
+from gencli.data.load import load
 from gencli.data.options import DataOptions
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData
 from gencli.errors import UsageError
 from gencli.random import mix_seed
 

@@ -22,7 +22,7 @@ from gencli.data.spec import DataInfo
 from gencli.kinds import ConditionKind
 
 if TYPE_CHECKING:
-    from gencli.data.load import Split
+    from gencli.data.splits import Split
 
 
 class ResidentStore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from gencli.data.load import ImageData
+from gencli.data.splits import ImageData
 from gencli.evaluation import agreement, quality, translation
 from gencli.evaluation.judge import task_of
 from gencli.evaluation.representations import CLUSTERING, PROBES

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencli.data.conditions import Batch
-from gencli.data.load import Split
 from gencli.data.order import Order
 from gencli.data.spec import DataInfo
+from gencli.data.splits import Split
 from gencli.data.store import ResidentStore
 from gencli.kinds import ConditionKind
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from gencli.data.conditions import Condition
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.errors import DataError, UsageError
 from gencli.evaluation import agreement, quality, representations, translation
 from gencli.evaluation.absent import no_judge_for

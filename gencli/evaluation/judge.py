@@ -30,7 +30,7 @@ from torch import Tensor
 
 from gencli.atomic import whole_file
 from gencli.data.cache import CURE, digest
-from gencli.data.load import ImageData, Split
+from gencli.data.splits import ImageData, Split
 from gencli.errors import DataError
 from gencli.evaluation.classifier import (
     IMAGES_SEEN,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gencli.data.binarize import bernoulli
 from gencli.data.conditions import NOTHING, Condition, in_turn
-from gencli.data.load import ImageData, Split
+from gencli.data.splits import ImageData, Split
 from gencli.data.store import ResidentStore
 from gencli.evaluation.likelihood import mean_and_error
 from gencli.evaluation.results import KEYS, Kind, Metric

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gencli.data.load import Split
+from gencli.data.splits import Split
 from gencli.data.store import ResidentStore
 from gencli.errors import UsageError
 from gencli.evaluation.bayes import class_scores, log_prior, marginal

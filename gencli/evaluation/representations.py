@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gencli.data.conditions import Condition
-from gencli.data.load import Split
+from gencli.data.splits import Split
 from gencli.data.store import store_of
 from gencli.evaluation.classifier import one_thread
 from gencli.evaluation.clustering import (

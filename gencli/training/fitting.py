@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from gencli import runs
-from gencli.data.load import ImageData
+from gencli.data.splits import ImageData
 from gencli.errors import DivergedError, GencliError, InterruptedRun
 from gencli.models.interface import GenerativeModel
 from gencli.runs import Run

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gencli import runs
-from gencli.data.load import ImageData, load
+from gencli.data.load import load
 from gencli.data.options import DataOptions
+from gencli.data.splits import ImageData
 from gencli.errors import DataError
 from gencli.runs import Run
 from gencli.training.processes import Processes

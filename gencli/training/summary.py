@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gencli.data.load import ImageData
+from gencli.data.splits import ImageData
 from gencli.wording import counted, readable, spoken
 
 if TYPE_CHECKING:

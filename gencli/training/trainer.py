@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from gencli.data.conditions import in_turn
-from gencli.data.load import ImageData
 from gencli.data.order import Order
+from gencli.data.splits import ImageData
 from gencli.data.store import store_of
 from gencli.errors import DivergedError
 from gencli.models.interface import GenerativeModel, Stage

@@ -14,8 +14,8 @@ from gencli import registry
 from gencli.data.binarize import bernoulli
 from gencli.data.captions import tokens, vocabulary
 from gencli.data.glyphs import render
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.models.interface import GenerativeModel
 from gencli.registry import ModelSpec
 

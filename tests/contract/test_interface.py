@@ -11,8 +11,8 @@ import torch
 
 from gencli.config import Options, fields_of
 from gencli.data.conditions import Condition, in_turn
-from gencli.data.load import ImageData
 from gencli.data.options import DataOptions
+from gencli.data.splits import ImageData
 from gencli.data.store import ResidentStore
 from gencli.models.abilities import (
     PROTOCOLS,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gencli import new_run, runs
-from gencli.data.load import ImageData
+from gencli.data.splits import ImageData
 from gencli.errors import InterruptedRun
 from gencli.registry import ModelSpec
 from gencli.runs import Run

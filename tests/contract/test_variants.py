@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gencli import registry
-from gencli.data.load import ImageData
+from gencli.data.splits import ImageData
 from gencli.models.interface import GenerativeModel
 from gencli.registry import ModelSpec
 

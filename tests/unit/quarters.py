@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.kinds import Binarization
 
 

@@ -13,8 +13,8 @@ from gencli.cli.arithmetic import Term, arithmetic_sheet, parsed
 from gencli.config import Config
 from gencli.data.captions import tokens
 from gencli.data.conditions import NOTHING, Condition
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.errors import DataError, UsageError
 from gencli.loaded import LoadedModel
 from gencli.models.interface import GenerativeModel

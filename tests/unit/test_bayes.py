@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from gencli.config import ClassConditional
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.evaluation.bayes import class_scores, classify, log_prior, marginal
 from gencli.evaluation.evaluate import KEYS, evaluate
 from gencli.evaluation.scoring import scoring_of

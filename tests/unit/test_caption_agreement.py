@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from gencli.data import captions, scenes
-from gencli.data.load import ImageData, Split
 from gencli.data.scene_colours import COLOURS
 from gencli.data.scene_words import DIGITS, attributes
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.evaluation import agreement
 from gencli.evaluation.absent import reasons
 from gencli.evaluation.evaluate import evaluate

@@ -11,8 +11,8 @@ from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 
 from gencli.config import Config
-from gencli.data.load import ImageData
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData
 from gencli.evaluation.clustering import (
     assignment,
     contingency,

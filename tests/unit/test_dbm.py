@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.data.store import ResidentStore
 from gencli.errors import UsageError
 from gencli.evaluation.evaluate import evaluate

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.evaluation.evaluate import evaluate
 from gencli.models.boltzmann.configs import DBNConfig
 from gencli.models.boltzmann.dbn import DBN

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gencli.config import Config, Options, option
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.errors import DataError, DivergedError, UsageError
 from gencli.evaluation.evaluate import KEYS, evaluate
 from gencli.evaluation.judge import Judge, judge_for

@@ -17,8 +17,9 @@ from gencli.data import folder_captions
 from gencli.data.captions import NOTHING, UNKNOWN
 from gencli.data.folder import load_folder
 from gencli.data.inspection import inspect, n_captioned, to_json
-from gencli.data.load import ImageData, load
+from gencli.data.load import load
 from gencli.data.options import DataOptions
+from gencli.data.splits import ImageData
 from gencli.errors import DataError
 
 COLOURS = ("red", "green")

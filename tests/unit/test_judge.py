@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gencli.data.load import ImageData, Split, load
+from gencli.data.load import load
 from gencli.data.options import DataOptions
 from gencli.data.order import hold_out
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.errors import DataError
 from gencli.evaluation import classifier
 from gencli.evaluation import judge as module

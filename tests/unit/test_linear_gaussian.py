@@ -12,8 +12,8 @@ from sklearn.decomposition import FactorAnalysis as SklearnFactorAnalysis
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.errors import UsageError
 from gencli.evaluation.evaluate import evaluate
 from gencli.models.interface import Batch, Step

@@ -14,9 +14,9 @@ from gencli.data import sources
 from gencli.data.binarize import static
 from gencli.data.cache import Stored, digest
 from gencli.data.catalogue import DatasetSpec
-from gencli.data.load import ImageData
 from gencli.data.options import DataOptions
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData
 from gencli.errors import DataError, UsageError
 
 N_TRAIN, N_TEST = 100, 20

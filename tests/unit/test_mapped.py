@@ -14,9 +14,10 @@ from gencli import memory
 from gencli.data import folder_decode
 from gencli.data.folder import load_folder
 from gencli.data.likeness import nearly_same
-from gencli.data.load import Split, load
+from gencli.data.load import load
 from gencli.data.options import DataOptions
 from gencli.data.spec import DataInfo
+from gencli.data.splits import Split
 from gencli.data.store import MappedStore, ResidentStore, store_of
 from gencli.evaluation import judge
 

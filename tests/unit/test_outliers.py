@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gencli.config import ClassConditional, Config
 from gencli.data import others
-from gencli.data.load import ImageData, Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.errors import UsageError
 from gencli.evaluation.measuring import Measuring
 from gencli.evaluation.outliers import auroc, compressed_bits, outlier_scores, tell_apart

@@ -13,10 +13,11 @@ from PIL import Image
 from gencli import memory
 from gencli.data import folder_decode
 from gencli.data.decode import decode, decode_halves
-from gencli.data.load import ImageData, load
+from gencli.data.load import load
 from gencli.data.options import DataOptions
 from gencli.data.pairs import found_again
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData
 from gencli.data.store import store_of
 from gencli.errors import DataError, GencliError, UsageError
 from gencli.models.adversarial.configs import Pix2PixConfig

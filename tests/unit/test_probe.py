@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from gencli.config import Config
-from gencli.data.load import ImageData
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData
 from gencli.evaluation.evaluate import evaluate
 from gencli.evaluation.probe import fit, predictions, principal_axes
 from gencli.evaluation.results import ASKED_FOR

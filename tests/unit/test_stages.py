@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from gencli.config import Config
-from gencli.data.load import ImageData, Split
 from gencli.data.order import Order
 from gencli.data.spec import DataInfo
+from gencli.data.splits import ImageData, Split
 from gencli.data.store import ResidentStore
 from gencli.models.interface import (
     NOTHING,

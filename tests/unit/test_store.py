@@ -8,8 +8,8 @@ import torch
 
 from gencli.data.binarize import bernoulli, static, threshold
 from gencli.data.conditions import Condition
-from gencli.data.load import Split
 from gencli.data.spec import DataInfo
+from gencli.data.splits import Split
 from gencli.data.store import ResidentStore
 from gencli.kinds import Binarization
 

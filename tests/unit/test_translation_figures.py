@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from gencli.config import Config
 from gencli.data.conditions import NOTHING, Condition, source_of
-from gencli.data.load import ImageData
 from gencli.data.source_images import derive
+from gencli.data.splits import ImageData
 from gencli.evaluation.absent import reasons
 from gencli.evaluation.evaluate import evaluate
 from gencli.evaluation.judge import Judge, JudgeFacts

@@ -21,7 +21,7 @@ import torch
 import torch._dynamo  # the first optimizer would import it, in each process
 
 from gencli import new_run, registry, runs
-from gencli.data.load import ImageData
+from gencli.data.splits import ImageData
 from gencli.home import runs_dir
 from gencli.models.interface import GenerativeModel
 from gencli.place import Place
