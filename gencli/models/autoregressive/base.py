@@ -8,10 +8,20 @@ import torch
 from torch import Tensor
 
 from gencli.models.autoregressive.ancestral import Conditional, ancestral
-from gencli.models.autoregressive.configs import PixelSampling
+from gencli.models.autoregressive.configs import PixelCNNConfig, PixelRNNConfig, PixelSampling
 from gencli.models.autoregressive.raster import to_raster
-from gencli.models.interface import NOTHING, Batch, Condition, GenerativeModel, Stage
-from gencli.models.likelihoods import Likelihood
+from gencli.models.interface import (
+    NOTHING,
+    Batch,
+    Condition,
+    GenerativeModel,
+    Loss,
+    Optimizer,
+    Stage,
+    Step,
+    Update,
+)
+from gencli.models.likelihoods import Likelihood, log_prob_sum
 from gencli.random import ImageGenerator
 
 
@@ -92,3 +102,37 @@ class AutoregressiveModel(GenerativeModel):
             self.cached_conditional(n, condition), self.likelihood, uniforms, self.data.shape,
             temperature=temperature, given=given, known=known,
         )  # fmt: skip
+
+
+class PixelNetwork(AutoregressiveModel):
+    """A model whose network tells every pixel's distribution in one pass: `parameters_of`.
+
+    Attributes:
+        bias: (D, P), of each pixel's distribution.
+    """
+
+    bias: Tensor
+
+    config: PixelCNNConfig | PixelRNNConfig
+
+    def parameters_of(self, pixels: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """Each pixel's distribution given those before it: raster (B, D) -> (B, D, P)."""
+        raise TypeError(f"{type(self).__name__} does not define parameters_of()")
+
+    def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
+        pixels = to_raster(x)
+        return log_prob_sum(self.likelihood, self.parameters_of(pixels, condition), pixels)
+
+    def loss(self, batch: Batch, step: Step) -> Loss:
+        """-log p(x)."""
+        return Loss(-self.log_prob(batch.images, batch.condition).mean())
+
+    def updates(self) -> tuple[Update, ...]:
+        """One, by Adam with weight decay."""
+        optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
+        return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
+
+    def output_bias(self) -> Tensor:
+        """The bias of all pixels."""
+        return self.bias.view(-1)

@@ -27,17 +27,17 @@ from torch import Tensor, nn
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.autoregressive.ancestral import Conditional
-from gencli.models.autoregressive.base import AutoregressiveModel
+from gencli.models.autoregressive.base import PixelNetwork
 from gencli.models.autoregressive.configs import PixelCNNConfig
 from gencli.models.autoregressive.labels import LabelBiases
 from gencli.models.autoregressive.pixelcnn_cache import gated_rows, residual_rows
 from gencli.models.autoregressive.pixelcnn_networks import GatedStacks, ResidualStack
-from gencli.models.autoregressive.raster import from_raster, to_raster
-from gencli.models.interface import NOTHING, Batch, Condition, Loss, Optimizer, Step, Update
-from gencli.models.likelihoods import likelihood_for, log_prob_sum
+from gencli.models.autoregressive.raster import from_raster
+from gencli.models.interface import NOTHING, Condition
+from gencli.models.likelihoods import likelihood_for
 
 
-class PixelCNN(AutoregressiveModel):
+class PixelCNN(PixelNetwork):
     """PixelCNN, plain or gated."""
 
     config: PixelCNNConfig
@@ -77,24 +77,6 @@ class PixelCNN(AutoregressiveModel):
         outputs: Tensor = self.stacks(x, layers)  # (B, C * P, H, W)
         rows = outputs.permute(0, 2, 3, 1).reshape(*pixels.shape, self.likelihood.n_params)
         return rows + bias
-
-    def log_prob(self, x: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """Exact log p(x), nats per image: (B, C, H, W) -> (B,)."""
-        pixels = to_raster(x)
-        return log_prob_sum(self.likelihood, self.parameters_of(pixels, condition), pixels)
-
-    def loss(self, batch: Batch, step: Step) -> Loss:
-        """-log p(x)."""
-        return Loss(-self.log_prob(batch.images, batch.condition).mean())
-
-    def updates(self) -> tuple[Update, ...]:
-        """One, by Adam with weight decay."""
-        optimizer = Optimizer("adamw", weight_decay=self.config.weight_decay)
-        return (Update("model", self.loss, tuple(self.parameters()), optimizer, ema=True),)
-
-    def output_bias(self) -> Tensor:
-        """The bias of all pixels."""
-        return self.bias.view(-1)
 
     def cached_conditional(self, n: int, condition: Condition = NOTHING) -> Conditional:
         """Conditionals for drawing `n` images, computing one position per layer."""
