@@ -16,9 +16,11 @@ SMALL = ("--hidden", "8", "--latent-dim", "2", "--batch-size", "20", "--steps", 
     "command",
     [
         ["sample", "flat", "--n", "4"],
-        ["interpolate", "flat", "--rows", "2", "--points", "3"],
+        pytest.param(
+            ["interpolate", "flat", "--rows", "2", "--points", "3"], marks=pytest.mark.slow
+        ),
         ["interpolate", "flat", "--rows", "2", "--points", "3", "--format", "gif"],
-        ["interpolate", "flat", "--grid", "4"],
+        pytest.param(["interpolate", "flat", "--grid", "4"], marks=pytest.mark.slow),
     ],
 )
 def test_captions(gencli: Gencli, image_folder: Path, command: list[str]):

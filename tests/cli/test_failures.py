@@ -233,12 +233,12 @@ def test_json_is_ascii(gencli: Gencli):
 
 @pytest.mark.parametrize("wait", [0.1, 0.5])
 def test_ctrl_c_while_it_starts(wait: float, gencli: Gencli, tmp_path: Path):
-    """Wherever it falls, in imports too; what it found done is exit 0."""
+    """Wherever it falls, in the imports of main too; what it found done is exit 0."""
     begun = tmp_path / "begun"
     code = f"""
 import pathlib, sys
-pathlib.Path({str(begun)!r}).touch()
 from gencli.__main__ import main
+pathlib.Path({str(begun)!r}).touch()
 sys.argv = ["gencli", "doctor", "-q"]
 main()
 """

@@ -129,6 +129,7 @@ def test_a_missing_run_is_what_is_wrong_whatever_the_options(
         assert len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_points_are_the_images_of_a_path(trained: Gencli, tmp_path: Path):
     widths = []
     for points in ("3", "6"):

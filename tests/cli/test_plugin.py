@@ -95,6 +95,7 @@ def test_what_it_is_told_changes_the_images(sketch: Gencli, tmp_path: Path):
     assert len(found) == 4
 
 
+@pytest.mark.slow
 def test_a_walk_between_images_is_told_too(sketch: Gencli, tmp_path: Path):
     walks = set()
     for i, told in enumerate([[], ["--prompt", "a bold two", "--source", "test:3"]]):

@@ -47,11 +47,13 @@ def test_after_a_training(told: list[str]):
     "command",
     [
         ["sample", "vae", "--n", "2"],
-        ["interpolate", "vae", "--rows", "1", "--points", "2"],
+        pytest.param(
+            ["interpolate", "vae", "--rows", "1", "--points", "2"], marks=pytest.mark.slow
+        ),
         ["evaluate", "vae", "--metrics", "reconstruction"],
-        ["export", "vae", "--format", "weights"],
+        pytest.param(["export", "vae", "--format", "weights"], marks=pytest.mark.slow),
     ],
-    ids=lambda command: command[0],
+    ids=["sample", "interpolate", "evaluate", "export"],
 )
 def test_commands_say_which_run_they_took(gencli: Gencli, told: list[str], command: list[str]):
     done = gencli(*command)

@@ -162,6 +162,10 @@ def test_no_run_is_exit_4_with_the_command_that_would_make_one(tmp_path: Path):
     Gencli(tmp_path)("sample", "no-such-run", expect=4)
 
 
+SEEN_IN_PROCESS = ("truncated", "text", "missing", "state")
+"""Damage that unit/test_durability.py looks for, too."""
+
+
 class Bomb:
     """Leaves a file behind when it is unpickled."""
 
@@ -172,7 +176,9 @@ class Bomb:
         return (open, (str(self.path), "w"))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "text", "pickle", "missing", "state"])
+@pytest.mark.parametrize(
+    "damage", ["pickle", *(pytest.param(d, marks=pytest.mark.slow) for d in SEEN_IN_PROCESS)]
+)
 def test_a_damaged_checkpoint_is_exit_4_and_nothing_is_executed(
     gencli: Gencli, trained: Path, tmp_path: Path, damage: str
 ):

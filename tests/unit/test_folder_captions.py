@@ -141,7 +141,8 @@ def test_unchanged_captions_are_not_read_again(root: Path, monkeypatch) -> None:
     as_texts(root, rows(root))
     first = loaded(root)
     with monkeypatch.context() as patch:
-        for name in ("decode", "_glance", "read_captions"):
+        patch.setattr(folder_decode, "decode", None)
+        for name in ("_glance", "read_captions"):
             patch.setattr(folders, name, None)
         again = loaded(root)
     assert again.fingerprint == first.fingerprint
