@@ -13,7 +13,7 @@ from PIL import Image
 
 from gencli.cli.inspect import lines
 from gencli.data import folder as folders
-from gencli.data import folder_captions
+from gencli.data import folder_captions, folder_decode
 from gencli.data.captions import NOTHING, UNKNOWN
 from gencli.data.folder import load_folder
 from gencli.data.inspection import inspect, n_captioned, to_json
