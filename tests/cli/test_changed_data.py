@@ -44,6 +44,7 @@ def test_is_refused(gencli: Gencli, changed: tuple[Path, Path], command: tuple[s
     assert CURE in cure
 
 
+@pytest.mark.slow
 def test_its_name_as_another_data_set_too(gencli: Gencli, changed: tuple[Path, Path]) -> None:
     command = ("evaluate", "small", "--metrics", "nll_bound", "--json", "--data")
     gencli(*command, str(changed[0]), expect=3)

@@ -44,7 +44,7 @@ def shown(width: int, gencli: Gencli, *commands: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("width", [60, pytest.param(80, marks=pytest.mark.slow)])
 def test_help_cuts_no_name(width: int, gencli: Gencli):
     wide = shown(200, gencli, *HELPS)
     for words, text in shown(width, gencli, *HELPS).items():

@@ -40,6 +40,7 @@ def test_figures_and_a_picture(gencli: Gencli, run: Path) -> None:
     assert "auroc_likelihood@noise" in gencli("info", "classes").stdout
 
 
+@pytest.mark.slow
 def test_with_other_figures_and_the_folder_itself(
     gencli: Gencli, run: Path, image_folder: Path
 ) -> None:

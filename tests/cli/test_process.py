@@ -58,7 +58,9 @@ def test_a_reader_of_stderr_that_leaves(gencli: Gencli, command: list[str]):
     assert run_of(gencli, "unread").status == "done"
 
 
-@pytest.mark.parametrize("how", ["| true", ">&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize(
+    "how", ["| true", pytest.param(">&-", marks=pytest.mark.slow), ">&- 2>&- <&-"]
+)
 def test_a_closed_stdout(gencli: Gencli, command: list[str], how: str):
     name = f"closed-{len(how)}"
     script = f'set -o pipefail; "$@" {how}'
@@ -202,6 +204,7 @@ def test_a_fallback_is_never_silent(gencli: Gencli, command: list[str]):
     assert "int8" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_of_a_picture_that_leaves(gencli: Gencli, command: list[str]):
     gencli(*command[3:], "--name", "shown", "--steps", "1", "-q")
     sample = [sys.executable, "-m", "gencli", "sample", "shown", "--n", "4000", "--out", "-"]

@@ -246,7 +246,10 @@ def test_a_diverging_loss_is_exit_5(gencli: Gencli, image_folder: Path):
     assert "step" in done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_leaves_a_checkpoint_and_says_how_to_resume(
     gencli: Gencli, image_folder: Path, number: signal.Signals, code: int
 ):
