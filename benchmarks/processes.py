@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from gencli.__main__ import leave
+
 STEPS = {"dcgan": 60, "ddpm": 30, "pixelcnn": 30}
 COMMON = ("--batch-size", "128", "--sample-every", "0", "--val", "0", "--json", "-q")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
@@ -86,5 +88,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        sys.exit(worker(sys.argv[2:]))
+        leave(worker(sys.argv[2:]))
     main()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from gencli import threads
 
@@ -23,6 +25,20 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("error: Stopped.\n  try: Run the command again to start over.\n")
         code = 130
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process.
+
+    One of several (`torchrun`) ends at once: threads of torch's collectives outlive their group now
+    and then, and taking the interpreter down under them aborts it.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, OSError, ValueError):  # closed, or its reader is gone
+                stream.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +234,18 @@ def test_sums_that_a_model_does_not_name_are_refused():
 def test_processes_cannot_share_a_device(device: str):
     with pytest.raises(UsageError, match="2 processes cannot share the device"):
         Several(Place(0, 2, 0, 2)).device(device)
+
+
+@pytest.mark.parametrize(("world", "printed"), [("1", "at exit"), ("2", "")])
+def test_one_of_several_ends_at_once(world: str, printed: str) -> None:
+    """With threads of torch's collectives alive, what an interpreter does at its end may abort."""
+    code = (
+        "import atexit; atexit.register(print, 'at exit')\n"
+        "from gencli.__main__ import leave\nprint('flushed', end=' ')\nleave(3)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"WORLD_SIZE": world}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stdout.split() == ["flushed", *printed.split()]
