@@ -193,6 +193,7 @@ def test_moments_of_another_shape_are_refused(gencli: Gencli, command: list[str]
         assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_fallback_is_never_silent(gencli: Gencli, command: list[str]):
     gencli(*command[3:], "--name", "averaged", "--steps", "2", "--ema-decay", "0.9", "-q")
     run = run_of(gencli, "averaged")

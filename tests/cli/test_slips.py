@@ -119,6 +119,7 @@ def test_variables_are_named_in_one_line(gencli: Gencli, tmp_path: Path):
     assert other("-q", "list", "datasets").stderr == ""
 
 
+@pytest.mark.slow
 def test_resume_of_a_finished_run_says_how_to_go_on(gencli: Gencli, image_folder: Path):
     small = ("--hidden", "8", "--latent-dim", "2", "--batch-size", "20", "--name", "over")
     gencli("train", "vae", "--data", str(image_folder), "--epochs", "1", *small, "-q")

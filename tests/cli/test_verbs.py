@@ -67,6 +67,7 @@ def test_sample_pipes_a_png(gencli: Gencli, trained: Path):
         assert picture.width > 4 * 28
 
 
+@pytest.mark.slow
 def test_samples_depend_on_seed_and_place_alone(gencli: Gencli, trained: Path, tmp_path: Path):
     arrays = {}
     for name, more in {
