@@ -118,7 +118,7 @@ def named(model: nn.Module, kind: str) -> dict[str, Tensor]:
 
     Args:
         model: With its sub-modules.
-        kind: `sums` or `per_process`.
+        kind: `summed` or `per_process`.
     """
     return {
         f"{prefix}.{name}".lstrip("."): buffer
