@@ -63,3 +63,10 @@ def choose_precision(
     if asked == "auto":
         return "bf16" if model_allows and has_fast_bf16(device) else "fp32"
     return asked
+
+
+def slow_precision(precision: Literal["fp32", "bf16"], device: torch.device) -> str | None:
+    """A line for the user where the device only imitates the precision; None where it has it."""
+    if precision == "fp32" or has_fast_bf16(device):
+        return None
+    return f"This {device.type} has no bf16 of its own: fp32 would be many times faster here."

@@ -15,7 +15,7 @@ from gencli import new_run, registry, runs, threads
 from gencli.data import catalogue
 from gencli.data.options import DataOptions
 from gencli.data.pairs import found_again
-from gencli.device import choose_precision
+from gencli.device import choose_precision, slow_precision
 from gencli.errors import DataError, RunError, UsageError
 from gencli.models.build import build_model, make
 from gencli.place import launch, place_in
@@ -98,6 +98,8 @@ def _start(
     device = processes.device(settings.device)
     n_threads = threads.use(settings.threads)
     precision = choose_precision(settings.precision, device, model_allows=spec.load().bf16)
+    if slow := slow_precision(precision, device):
+        reporter.message(slow)
     if data_options.binarize is None:
         how = catalogue.fixed_binarization(data_options.data) or options.training.binarize
         data_options = dataclasses.replace(data_options, binarize=how)
@@ -201,6 +203,8 @@ def _resume(
     tensorboard.require(settings.log)
     device = processes.device(settings.device)
     precision = run.record["precision"]
+    if slow := slow_precision(precision, device):
+        reporter.message(slow)
     before = run.record.get("threads")
     n_threads = threads.use(settings.threads, before if isinstance(before, int) else None)
     if device.type == "cpu" and n_threads != before:
