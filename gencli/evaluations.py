@@ -45,8 +45,10 @@ def document(
         split: `test` or `val`.
         results: The figures.
     """
+    from gencli.evaluation.guard import conditions
     from gencli.evaluation.judge import judged_by
 
+    judge = judged_by(images, results)
     return {
         "run": str(model.run.path),
         "model": model.run.model,
@@ -57,7 +59,8 @@ def document(
             "n": len(getattr(images, split)),
         },
         "weights": model.weights,
-        "judge": judged_by(images, results),
+        "judge": judge,
+        "samples": conditions(images, split, model.weights, results, judge),
         "metrics": {key: metric.to_json() for key, metric in results.items()},
     }
 

@@ -95,6 +95,7 @@ def evaluate(
     import dataclasses
 
     from gencli.data.load import load
+    from gencli.evaluation import guard
     from gencli.evaluation.absent import reasons
     from gencli.evaluation.evaluate import KEYS
     from gencli.evaluation.evaluate import evaluate as measure
@@ -159,20 +160,20 @@ def evaluate(
     keep(model, {**document, "fingerprint": images.fingerprint}, asked)
     for doubt in dict.fromkeys(metric.doubt for metric in results.values() if metric.doubt):
         console.warning(f"{doubt}; give more --temperatures or --chains")
-    why = reasons(model.model, images, len(getattr(images, split)), results, wanted)
+    for few in guard.warnings(results):
+        console.warning(few)
+    why = reasons(model.model, images, len(getattr(images, split)), results, wanted, samples)
     absent = [f"not there: {', '.join(keys)}: {reason}" for reason, keys in why.items()]
     if json:
         console.emit_json(document)
         for line in absent:
             console.message(line)
     else:
-        _table(which(model), document, results, absent)
+        _table(which(model), document, results, [*guard.lines(document["samples"]), *absent])
 
 
-def _table(
-    of: str, document: dict[str, Any], results: dict[str, Metric], absent: list[str]
-) -> None:
-    """The figures, and why others are not there."""
+def _table(of: str, document: dict[str, Any], results: dict[str, Metric], below: list[str]) -> None:
+    """The figures, and below them what they were measured by and why others are not there."""
     from rich.table import Table
 
     data = document["data"]
@@ -192,5 +193,5 @@ def _table(
         console.emit_table(table)
     else:
         console.emit(str(table.title))
-    for line in absent:
+    for line in below:
         console.emit(line)

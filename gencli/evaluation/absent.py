@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gencli.data.splits import ImageData
-from gencli.evaluation import agreement, quality, translation
+from gencli.evaluation import agreement, guard, quality, translation
 from gencli.evaluation.judge import task_of
 from gencli.evaluation.representations import CLUSTERING, PROBES
 from gencli.evaluation.results import ASKED_FOR, COPYING, KEYS
@@ -34,6 +34,7 @@ def reasons(
     n_images: int,
     found: Collection[str],
     asked: Collection[str] | None,
+    n_samples: int = guard.USUAL,
 ) -> dict[str, list[str]]:
     """Why figures are not among those found: reason -> their keys.
 
@@ -44,6 +45,7 @@ def reasons(
         found: Keys of the figures there are.
         asked: What was asked for by name; None for all, and then only what a person would miss is
             named: likelihoods where there is none at all, and the quality of samples.
+        n_samples: Samples drawn for their quality.
     """
     missing = [key for key in KEYS if key in (asked or frozenset(KEYS) - ASKED_FOR)]
     missing = [key for key in missing if key not in found]
@@ -54,12 +56,18 @@ def reasons(
         missing = [key for key in missing if key in expected]
     told: dict[str, list[str]] = {}
     for key in missing:
-        told.setdefault(_reason(key, model, data, n_images, asked is None), []).append(key)
+        reason = _reason(key, model, data, n_images, n_samples, asked is None)
+        told.setdefault(reason, []).append(key)
     return told
 
 
 def _reason(
-    key: str, model: GenerativeModel, data: ImageData, n_images: int, together: bool
+    key: str,
+    model: GenerativeModel,
+    data: ImageData,
+    n_images: int,
+    n_samples: int,
+    together: bool,
 ) -> str:
     if key in LIKELIHOODS:
         kinds = {"nll": "exact likelihood", "nll_bound": "bound on the likelihood"}
@@ -67,6 +75,8 @@ def _reason(
         return f"this model has no {kind}"
     if key in quality.KEYS or key == "judge_accuracy":
         if (few := no_judge_for(data, n_images)) is not None:
+            return few
+        if (few := guard.too_few(key, n_samples, n_images)) is not None:
             return few
         if key in COPYING:
             return "too few training images, or no cluster has twenty samples and real images"

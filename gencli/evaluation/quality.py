@@ -11,6 +11,7 @@ from torch import Tensor
 from gencli.evaluation.classifier import one_thread
 from gencli.evaluation.copying import authentic, copying_test
 from gencli.evaluation.frechet import frechet_distance
+from gencli.evaluation.guard import too_few
 from gencli.evaluation.halves import errors
 from gencli.evaluation.judge import Judge
 from gencli.evaluation.kernel import kernel_distance
@@ -85,7 +86,7 @@ def _measured(
     found: dict[str, Metric] = {}
     if not OF_FEATURES.isdisjoint(wanted):
         real_features = judge(real)[0]
-        if "fd_judge" in wanted:
+        if "fd_judge" in wanted and not too_few("fd_judge", n, len(real)):
             distance = frechet_distance(real_features, features)
             (error,) = errors(
                 lambda a, b: [frechet_distance(a, b)], real_features, features, seed=seed
