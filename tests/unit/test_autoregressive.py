@@ -26,6 +26,7 @@ from gencli.models.autoregressive.configs import (
 from gencli.models.autoregressive.raster import from_raster, to_raster
 from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
+from tests.unit.descent import descend
 
 BINARY = DataInfo(1, 5, 4, binarization="static")
 GREY = DataInfo(1, 4, 5)
@@ -210,15 +211,7 @@ def test_training_lowers_the_loss(name: str, data: DataInfo) -> None:
     model = BUILDS[name](data)
     assert model.discrete_levels == (2 if data.binary else 256)
     batch = Batch(pixels_of(data, 8).float())
-    (update,) = model.updates()
-    optimizer = torch.optim.Adam(update.parameters, 0.03)
-    losses = []
-    for _ in range(25):
-        optimizer.zero_grad()
-        loss = update.loss(batch, Step()).total
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = descend(model, batch, steps=25, lr=0.03)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert losses[-1] < 0.95 * losses[0]
 

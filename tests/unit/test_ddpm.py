@@ -18,6 +18,7 @@ from gencli.models.diffusion.samplers import SAMPLERS
 from gencli.models.diffusion.unet import Attention, UNet
 from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
+from tests.unit.descent import descend
 
 DATA = DataInfo(1, 8, 8, ("a", "b", "c"))
 SMALL = DDPMConfig(width=8, multipliers=(1, 2), patch=1, timesteps=50)
@@ -118,12 +119,8 @@ def test_training_learns_a_constant_image() -> None:
     torch.manual_seed(0)
     model = DDPM(SMALL, DATA)
     batch = Batch(torch.full((32, 1, 8, 8), 0.75))
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     with torch.enable_grad():
-        for _ in range(60):
-            optimizer.zero_grad()
-            model.loss(batch, Step()).total.backward()
-            optimizer.step()
+        descend(model, batch, steps=60, lr=1e-2)
     images = model.eval().sample(4, generator=ImageGenerator(0, range(4)), steps=10)
     assert float((images - 0.75).abs().mean()) < 0.05
 

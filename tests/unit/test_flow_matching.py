@@ -21,6 +21,7 @@ from gencli.models.diffusion.flow_matching import FlowMatching
 from gencli.models.diffusion.ode import SOLVERS, integrate
 from gencli.models.interface import Batch, Step
 from gencli.random import ImageGenerator
+from tests.unit.descent import descend
 
 DATA = DataInfo(1, 8, 8, ("a", "b", "c"))
 SMALL = FlowMatchingConfig(width=8, multipliers=(1, 2))
@@ -208,12 +209,8 @@ def test_training_learns_a_constant_image() -> None:
     torch.manual_seed(0)
     model = FlowMatching(SMALL, DATA)
     batch = Batch(torch.full((8, 1, 8, 8), 0.75))
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     with torch.enable_grad():
-        for _ in range(50):
-            optimizer.zero_grad()
-            model.loss(batch, Step()).total.backward()
-            optimizer.step()
+        descend(model, batch, steps=50, lr=1e-2)
     images = model.eval().sample(4, generator=ImageGenerator(0, range(4)), steps=10)
     assert float((images - 0.75).abs().mean()) < 0.05
 

@@ -23,8 +23,9 @@ from gencli.models.autoregressive.pixelrnn_kernel import (
     plain_states,
 )
 from gencli.models.autoregressive.raster import to_raster
-from gencli.models.interface import Batch, Step
+from gencli.models.interface import Batch
 from gencli.random import ImageGenerator
+from tests.unit.descent import descend
 
 Kind = Literal["row", "diagonal"]
 
@@ -183,15 +184,7 @@ def test_training_lowers_the_loss(kind: Kind, data: DataInfo) -> None:
     torch.manual_seed(0)
     model = PixelRNN(PixelRNNConfig(kind=kind, channels=12, layers=2), data)
     batch = Batch(pixels_of(data, 8).float())
-    (update,) = model.updates()
-    optimizer = torch.optim.Adam(update.parameters, 0.03)
-    losses = []
-    for _ in range(25):
-        optimizer.zero_grad()
-        loss = update.loss(batch, Step()).total
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = descend(model, batch, steps=25, lr=0.03)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert losses[-1] < 0.95 * losses[0]
 

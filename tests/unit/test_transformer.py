@@ -20,9 +20,10 @@ from gencli.models.autoregressive.patches import Patches, patches_for
 from gencli.models.autoregressive.raster import to_raster
 from gencli.models.autoregressive.transformer import Transformer
 from gencli.models.autoregressive.transformer_network import Decoder, causal_attention
-from gencli.models.interface import Batch, Step
+from gencli.models.interface import Batch
 from gencli.models.likelihoods import Categorical
 from gencli.random import ImageGenerator
+from tests.unit.descent import descend
 
 BINARY = DataInfo(1, 4, 6, tuple("abc"), binarization="static")
 COLOR_BINARY = DataInfo(3, 4, 2, tuple("abc"), binarization="static")
@@ -275,15 +276,7 @@ def test_training_lowers_the_loss_and_reaches_every_weight(case: str) -> None:
     model = Transformer(TransformerConfig(width=12, depth=2, heads=3, dropout=0.1, **options), info)
     assert model.discrete_levels == (2 if info.binary else 256)
     batch = Batch(images_of(info, 8).float(), told(model, 8))
-    (update,) = model.updates()
-    optimizer = torch.optim.Adam(update.parameters, 0.02)
-    losses = []
-    for _ in range(25):
-        optimizer.zero_grad()
-        loss = update.loss(batch, Step()).total
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = descend(model, batch, steps=25, lr=0.02)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert losses[-1] < 0.95 * losses[0]
 
