@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from gencli import curves, evaluations, overview
 from gencli.errors import UsageError
 from gencli.evaluation.results import (
+    INCEPTION,
     JUDGED,
     KEYS,
     LOWER_IS_BETTER,
@@ -58,7 +59,7 @@ class Measure(NamedTuple):
     @property
     def title(self) -> str:
         """Such as `nll (exact)`; measures of samples are all estimates."""
-        kind = "" if self.key.split("@")[0] in JUDGED else f" ({self.kind})"
+        kind = "" if self.key.split("@")[0] in JUDGED | INCEPTION else f" ({self.kind})"
         return f"{self.key}{kind}{self.how}"
 
     @property
@@ -235,7 +236,7 @@ def _figures(run: Run, data: str | None) -> dict[Images, dict[Measure, Figure]]:
 
 def _how(key: str, metric: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """What else the figure depends on: its bias shrinks with the samples."""
-    if key in JUDGED:
+    if key in JUDGED | INCEPTION:
         return f", {settings.get('samples', metric.get('n'))} samples"
     if key == "nll_estimate" and "temperatures" not in settings:
         return f", k = {settings.get('k')}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-MAIN = ("nll", "nll_estimate", "nll_bound", "fd_judge", "reconstruction")
+MAIN = ("nll", "nll_estimate", "nll_bound", "fd_judge", "fid", "reconstruction")
 """Which figure stands for a run in a list, the first that there is."""
 
 _FIELDS: dict[str, guarded.Kinds] = {

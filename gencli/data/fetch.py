@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from hashlib import md5
+from hashlib import file_digest, md5
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -49,6 +49,12 @@ def md5_of(path: Path) -> str:
         while piece := file.read(_PIECE):
             hashed.update(piece)
     return hashed.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,19 @@ class _FailedError(Exception):
 
 
 def fetch(
-    dataset: str, files: Sequence[RemoteFile], progress: Progress | None = None
+    dataset: str,
+    files: Sequence[RemoteFile],
+    progress: Progress | None = None,
+    *,
+    without: str = "--data glyphs",
 ) -> list[Path]:
     """The files of a data set in the cache, downloaded where they are missing or damaged there.
+
+    Args:
+        dataset: Its name, that of its folder in the cache and in a mirror.
+        files: What it takes.
+        progress: Told of each download.
+        without: The option that does without them, for who has no network.
 
     Raises:
         DataError: If a file cannot be had, or arrives damaged from everywhere, or cannot be
@@ -101,7 +117,7 @@ def fetch(
                 f"{dataset} needs {', '.join(f.name for f in missing)}, and {file.name} could not "
                 f"be had ({told}).",
                 f"Put the missing files into {folder}, or set GENCLI_MIRROR to a folder that has "
-                f"{dataset}/, or do without: --data glyphs",
+                f"{dataset}/, or do without: {without}",
             )
         del missing[0]
     return [folder / file.name for file in files]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gencli.data.splits import ImageData
-from gencli.evaluation import agreement, guard, quality, translation
+from gencli.evaluation import agreement, guard, inception, quality, translation
 from gencli.evaluation.judge import task_of
 from gencli.evaluation.representations import CLUSTERING, PROBES
-from gencli.evaluation.results import ASKED_FOR, COPYING, KEYS
+from gencli.evaluation.results import ASKED_FOR, COPYING, INCEPTION, KEYS
 from gencli.models.abilities import abilities_of
 from gencli.models.interface import GenerativeModel
 
@@ -85,6 +85,9 @@ def _reason(
         }:
             return "this model is told no classes"
         return "the images have no classes"
+    if key in INCEPTION:
+        why = inception.why_not(key, data.info.channels, n_samples, n_images)
+        return why or "it was not asked for"
     if key in translation.KEYS:
         if "source" not in abilities_of(model).conditions:
             return "this model translates no source images"

@@ -21,12 +21,12 @@ from gencli.data.conditions import Condition
 from gencli.data.spec import DataInfo
 from gencli.data.splits import ImageData, Split
 from gencli.errors import DataError, UsageError
-from gencli.evaluation import agreement, quality, representations, translation
+from gencli.evaluation import agreement, inception, quality, representations, translation
 from gencli.evaluation.absent import no_judge_for
 from gencli.evaluation.bayes import bayes_accuracy
 from gencli.evaluation.judge import Judge, judge_for
 from gencli.evaluation.likelihood import at_once, bits_per_dim, log_mean_weight
-from gencli.evaluation.measuring import Measuring, Report, ink
+from gencli.evaluation.measuring import Measuring, Report
 from gencli.evaluation.results import ASKED_FOR, COPYING, KEYS, Metric
 from gencli.models.abilities import (
     HasBound,
@@ -92,7 +92,8 @@ def evaluate(
 
     Raises:
         UsageError: If there is no such metric, or an argument does not fit.
-        DataError: If the split has no images, or the judge cannot be cached.
+        DataError: If the split has no images, the judge cannot be cached, or Inception's weights
+            cannot be had.
         DivergedError: If a sample has pixels that are not finite.
     """
     wanted = frozenset(KEYS) - ASKED_FOR if metrics is None else frozenset(metrics)
@@ -104,6 +105,7 @@ def evaluate(
         dataclasses.asdict(model.config.sampling().parsed(sampling or {})),
     )  # fmt: skip
     drawn = functools.cache(measuring.draw)
+    look = inception.extractor(measuring, wanted, n_samples)  # first: perhaps it can't be had
     with evaluating(model):
         found = _likelihoods(measuring, wanted, n, k)
         if "bayes_accuracy" in wanted:
@@ -112,6 +114,8 @@ def evaluate(
             found |= _reconstruction(measuring, n)
         if wanted & {*quality.KEYS, "judge_accuracy"} and not no_judge_for(data, len(images)):
             found |= _quality(measuring, wanted, n_samples, judge, drawn)
+        if look is not None:
+            found |= inception.measured(measuring, wanted, look, drawn(n_samples)[0])
         if not wanted.isdisjoint(agreement.KEYS) and agreement.possible(measuring):
             found |= agreement.measured(measuring, wanted, *drawn(n_samples))
         found |= representations.measured(measuring, wanted)
@@ -258,7 +262,7 @@ def _quality(
         raise UsageError(
             f"{n_samples} samples are too few.", f"It takes at least {quality.FEWEST}."
         )
-    info, report = measuring.data.info, measuring.progress
+    report = measuring.progress
     if judge is None:
         judge = judge_for(
             measuring.data,
@@ -271,10 +275,8 @@ def _quality(
     labels, classes = condition.labels, measuring.images.labels
     if labels is None and classes is not None and condition.source is not None:
         labels = classes[torch.arange(n_samples) % len(classes)]
-    real, seed = measuring.images.images, mix_seed(measuring.seed, 3)
-    if info.binary:
-        real, samples = ink(real, seed), ink(samples, mix_seed(seed, 1))
-    train = None
+    real, samples = measuring.beside(samples)
+    train, seed = None, mix_seed(measuring.seed, 3)
     if not COPYING.isdisjoint(wanted) and len(measuring.data.train) > 1:
         train = measuring.training_features(judge, seed)
     return found | quality.sample_quality(

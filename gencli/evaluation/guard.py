@@ -10,25 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gencli.evaluation.results import JUDGED
+from gencli.evaluation.results import INCEPTION, JUDGED
 
 if TYPE_CHECKING:
     from gencli.data.spec import DataInfo
     from gencli.data.splits import ImageData
     from gencli.evaluation.results import Metric
 
-FEWEST = {"fd_judge": 64}
-"""Images of either kind that a Frechet distance takes: as many as its extractor has features."""
+BIASED = {"fd_judge": 64, "fid": 2_048}
+"""The Frechet distances, and how many features their extractors have."""
+
+FEWEST = {**BIASED, "kid": 20}
+"""Images of either kind that a figure takes: a Frechet distance as many as there are features, a
+kernel distance two for each of its ten subsets."""
 
 USUAL = 10_000
 """Samples that Frechet distances are usually of; by fewer there is a warning."""
 
-OF_SAMPLES = JUDGED - {"judge_accuracy", "vendi_real", "authenticity_real"}
+OF_SAMPLES = INCEPTION | JUDGED - {"judge_accuracy", "vendi_real", "authenticity_real"}
 """Figures whose `n` counts samples."""
 
 
 def too_few(key: str, n_samples: int, n_real: int) -> str | None:
-    """Why there is no Frechet distance of so many images; None where there is one.
+    """Why there is no distance of so many images; None where there is one.
 
     Args:
         key: Of a metric, any.
@@ -38,10 +42,9 @@ def too_few(key: str, n_samples: int, n_real: int) -> str | None:
     needed = FEWEST.get(key, 0)
     if min(n_samples, n_real) >= needed:
         return None
-    return (
-        f"it takes {needed:,} samples and real images, as many as there are features; these are "
-        f"{n_samples:,} and {n_real:,}"
-    )
+    why = ", as many as there are features" if key in BIASED else ""
+    these = f"these are {n_samples:,} and {n_real:,}"
+    return f"it takes {needed:,} samples and real images{why}; {these}"
 
 
 def warnings(results: Mapping[str, Metric]) -> list[str]:
@@ -49,7 +52,7 @@ def warnings(results: Mapping[str, Metric]) -> list[str]:
     return [
         f"{key} by {results[key].n:,} samples is higher than by the usual {USUAL:,}; compare it by "
         "equal numbers only"
-        for key in FEWEST
+        for key in BIASED
         if key in results and results[key].n < USUAL
     ]
 
@@ -83,12 +86,26 @@ def conditions(
                 "sees": f"{size(images.info)}, not resized",
             }
         )
+    if not INCEPTION.isdisjoint(results):
+        extractors.append(_inception(images.info, results))
     return {
         "n": results[keys[0]].n,
         "real": len(getattr(images, split)),
         "split": split,
         "weights": weights,
         "extractors": extractors,
+    }
+
+
+def _inception(info: DataInfo, results: Mapping[str, Metric]) -> dict[str, Any]:
+    from gencli.evaluation.inception import WEIGHTS
+
+    repeated = ", repeated to three channels" if info.channels == 1 else ""
+    return {
+        "name": "Inception v3 of 2015-12-05 (torch-fidelity)",
+        "hash": WEIGHTS.checksum[:16],
+        "metrics": [key for key in results if key in INCEPTION],
+        "sees": f"{size(info)}{repeated}, stretched to 299x299 (bilinear, as TensorFlow 1 does)",
     }
 
 

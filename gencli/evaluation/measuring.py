@@ -124,6 +124,16 @@ class Measuring:
             self.progress("samples", sum(map(len, parts)), n)
         return torch.cat(parts), condition
 
+    def beside(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """The split's images and samples, uint8, as they are compared.
+
+        On binary data the pixels of both are drawn, with the grey level as the probability.
+        """
+        real, seed = self.images.images, mix_seed(self.seed, 3)
+        if self.data.info.binary:
+            real, samples = ink(real, seed), ink(samples, mix_seed(seed, 1))
+        return real, samples
+
     def training_features(
         self, look: Callable[[Tensor], tuple[Tensor, Tensor]], seed: int
     ) -> Tensor:

@@ -49,13 +49,12 @@ DESCRIPTIONS: dict[str, str] = {
     "ct": "copying test: far below 0 where samples are copies of training images; when asked for",
     "authenticity": "share of samples no nearer to a training image than another; when asked for",
     "authenticity_real": "the same of real images that were not trained on; when asked for",
+    "fid": "Frechet distance between Inception's features of the two; when asked for",
+    "kid": "kernel distance (squared MMD) between the same features; when asked for",
 }
 """What each key means, in the order of reports.
 
 A key's random numbers depend on its place: further ones are added at the end.
-
-There is no `fid`: it is defined by the features of one particular Inception network, whose weights
-are not part of this package.
 """
 
 KEYS: tuple[str, ...] = tuple(DESCRIPTIONS)
@@ -63,11 +62,16 @@ KEYS: tuple[str, ...] = tuple(DESCRIPTIONS)
 COPYING = frozenset({"ct", "authenticity", "authenticity_real"})
 """Figures that look for samples among the training images."""
 
-ASKED_FOR = COPYING | {
-    *("bayes_accuracy", "probe_accuracy", "probe_accuracy_pixels", "probe_accuracy_pca")
-}
-"""Figures that are measured only where they are named: they take a likelihood for each class, or a
-look at all training images."""
+INCEPTION = frozenset({"fid", "kid"})
+"""Figures by Inception's features, the only ones that have these names."""
+
+ASKED_FOR = (
+    COPYING
+    | INCEPTION
+    | {*("bayes_accuracy", "probe_accuracy", "probe_accuracy_pixels", "probe_accuracy_pca")}
+)
+"""Figures that are measured only where they are named: they take a likelihood for each class, a
+look at all training images, or Inception's weights."""
 
 OUTLIERS = ("auroc_likelihood", "auroc_complexity", "auroc_typicality")
 """Figures that compare the split's images with others."""
@@ -81,7 +85,7 @@ JUDGED = (
 
 LOWER_IS_BETTER = frozenset(
     {"nll", "nll_bound", "nll_estimate", "bits_per_dim", "reconstruction", "fd_judge", "kid_judge"}
-    | {"l1", "l1_source"}
+    | {"l1", "l1_source", "fid", "kid"}
 )
 """Of the others, more is better, or neither."""
 

@@ -363,8 +363,8 @@ def test_no_labels_means_no_sample_quality() -> None:
 
 def test_requests_that_do_not_fit(judged: tuple[ImageData, Judge]) -> None:
     data, judge = judged
-    with pytest.raises(UsageError, match="no metric called fid"):
-        evaluate(Coins(TINY, 2), tiny(), metrics=["fid"])
+    with pytest.raises(UsageError, match="no metric called beauty"):
+        evaluate(Coins(TINY, 2), tiny(), metrics=["beauty"])
     with pytest.raises(UsageError, match="shape"):
         evaluate(Coins(TINY, 2), data)
     with pytest.raises(UsageError, match="--chains"):

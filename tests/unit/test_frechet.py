@@ -53,6 +53,17 @@ def test_shifted_copies_are_the_squared_shift_apart() -> None:
     assert rotated == pytest.approx(frechet_distance(x, y), rel=1e-9)
 
 
+@pytest.mark.parametrize(("n", "m"), [(30, 20), (20, 39)])
+def test_fewer_rows_than_features(n: int, m: int) -> None:
+    generator = torch.Generator().manual_seed(7)
+    x, y = (torch.randn(rows, 40, generator=generator).relu() for rows in (n, m))
+    expected = gaussian_distance(*moments(x), *moments(y))
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="two rows"):
+        frechet_distance(x, y[:1])
+
+
 def test_moments_match_torch() -> None:
     x = torch.randn(100, 5, generator=torch.Generator().manual_seed(6))
     mu, cov = moments(x)
