@@ -84,6 +84,42 @@ def test_the_class_asked_for_is_drawn_after_training(name: str) -> None:
     torch.testing.assert_close(found, torch.tensor([0.25, 0.5, 0.75]), atol=0.1, rtol=0)
 
 
+def strokes(n: int) -> Batch:
+    """A bar lying, a bar standing or both as a cross, by class, at one of seven places."""
+    labels, first = torch.randint(3, (n,)), torch.randint(7, (n, 1))
+    place = torch.arange(8)
+    inked = ((place >= first) & (place < first + 2)).float()
+    lying, standing = (inked.view(n, *shape).expand(n, 8, 8) for shape in ((8, 1), (1, 8)))
+    images = torch.stack([lying, standing, torch.maximum(lying, standing)])
+    return Batch(images[labels, torch.arange(n)].unsqueeze(1), Condition(labels))
+
+
+def test_a_discriminator_that_is_told_classes_does_not_win() -> None:
+    """By default; with --r1 0 its means go on to 0.9 and 0.1, and a class is one image."""
+    model = build("dcgan", latent_dim=8, d_width=8, hidden=64, d_lr_scale=0.3)
+    updates = model.updates()
+    optimizers = [
+        torch.optim.Adam(u.parameters, 5e-3 * u.optimizer.lr_scale, betas=(0.5, 0.999))
+        for u in updates
+        if u.optimizer is not None
+    ]
+    found = []
+    for _ in range(120):
+        step, batch = Step(), strokes(32)
+        for update, optimizer in zip(updates, optimizers, strict=True):
+            optimizer.zero_grad()
+            loss = update.loss(batch, step)
+            loss.total.backward(inputs=update.parameters)
+            optimizer.step()
+            found += [loss.metrics] if "d_real" in loss.metrics else []
+    d_real, d_fake = (
+        torch.stack([metrics[name] for metrics in found[-20:]]).mean()
+        for name in ("d_real", "d_fake")
+    )
+    assert d_real < 0.65
+    assert d_fake > 0.4
+
+
 def test_the_gradient_penalty_is_that_of_the_critic_of_the_class() -> None:
     """With f(x, y) = e(y) mean(x) the gradient's norm is |e(y)| / 8."""
     model = build("wgan-gp", penalty=1.0)

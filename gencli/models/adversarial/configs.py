@@ -79,7 +79,10 @@ class DCGANConfig(AdversarialConfig, ClassConditional):
     objective: Literal["cross-entropy", "relativistic"] = option(
         "cross-entropy", "D judges each image, or real ones against made ones (R3GAN)."
     )
-    r1: float = option(0.0, "Weight of the penalty on D's gradient at real images.", min=0)
+    r1: float | None = option(
+        None, "Weight of the penalty on D's gradient at real images: 2 with classes, 0 without.",
+        min=0,
+    )  # fmt: skip
     r2: float = option(0.0, "Weight of the same penalty at made images.", min=0)
 
 

@@ -19,8 +19,10 @@ the paper's), without which strokes are right and digits wrong; D learns more sl
 time scales, Heusel et al. 2017, arXiv:1706.08500), without which it wins; 4x4 kernels (5x5 in the
 paper, `--kernel 5` here) because they divide evenly into the stride; fewer channels; images are
 drawn from a moving average of G's weights; where images are few D can be shown changed ones
-(`augment.py`), so that it does not learn the real ones by heart. R3GAN's are other networks, and
-here D(x) in G's loss is from D's own last update.
+(`augment.py`), so that it does not learn the real ones by heart; a D that is told classes has a
+penalty on its gradient at real images (R1, arXiv:1801.04406), without which it wins and G makes
+one image of each class. R3GAN's are other networks, and here D(x) in G's loss is from D's own last
+update.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ from gencli.models.adversarial.configs import DCGANConfig
 from gencli.models.adversarial.game import non_saturating, relativistic
 from gencli.models.adversarial.networks import Discriminator, Generator
 from gencli.models.interface import Update
+
+R1_OF_CLASSES = 2.0
+"""Weight of the penalty on D's gradient at real images where classes are told, unless given."""
 
 
 class DCGAN(AdversarialModel):
@@ -64,6 +69,8 @@ class DCGAN(AdversarialModel):
             "d_lr_scale": c.d_lr_scale,
             "augment": augmentation(c.augment, c.cutout, c.recolour),
         }
+        told_r1 = R1_OF_CLASSES if c.conditional else 0.0
+        r1 = told_r1 if c.r1 is None else c.r1
         if c.objective == "relativistic":
-            return self.game(relativistic, non_saturating, c.r1, c.r2, relative=True, **told)
-        return self.cross_entropy_game(c.label_smoothing, c.r1, c.r2, **told)
+            return self.game(relativistic, non_saturating, r1, c.r2, relative=True, **told)
+        return self.cross_entropy_game(c.label_smoothing, r1, c.r2, **told)
