@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gencli.data.splits import ImageData
-from gencli.evaluation import agreement, guard, inception, quality, translation
+from gencli.evaluation import agreement, fld, guard, inception, quality, translation
 from gencli.evaluation.judge import task_of
 from gencli.evaluation.representations import CLUSTERING, PROBES
-from gencli.evaluation.results import ASKED_FOR, COPYING, INCEPTION, KEYS
+from gencli.evaluation.results import ASKED_FOR, COPYING, FLD, INCEPTION, KEYS
 from gencli.models.abilities import abilities_of
 from gencli.models.interface import GenerativeModel
 
@@ -80,6 +80,9 @@ def _reason(
             return few
         if key in COPYING:
             return "too few training images, or no cluster has twenty samples and real images"
+        if key in FLD:
+            these = f"{fld.FEWEST} samples and real images"
+            return f"it takes {these} and {fld.FEWEST_TRAINING} training images"
         if key == "label_agreement" and not {"labels", "source"} & {
             *abilities_of(model).conditions
         }:

@@ -27,7 +27,7 @@ from gencli.evaluation.bayes import bayes_accuracy
 from gencli.evaluation.judge import Judge, judge_for
 from gencli.evaluation.likelihood import at_once, bits_per_dim, log_mean_weight
 from gencli.evaluation.measuring import Measuring, Report
-from gencli.evaluation.results import ASKED_FOR, COPYING, KEYS, Metric
+from gencli.evaluation.results import ASKED_FOR, BESIDE_TRAINING, KEYS, Metric
 from gencli.models.abilities import (
     HasBound,
     HasEncoder,
@@ -277,7 +277,7 @@ def _quality(
         labels = classes[torch.arange(n_samples) % len(classes)]
     real, samples = measuring.beside(samples)
     train, seed = None, mix_seed(measuring.seed, 3)
-    if not COPYING.isdisjoint(wanted) and len(measuring.data.train) > 1:
+    if not BESIDE_TRAINING.isdisjoint(wanted) and len(measuring.data.train) > 1:
         train = measuring.training_features(judge, seed)
     return found | quality.sample_quality(
         judge, real, samples, wanted=wanted, labels=labels, train=train, seed=seed

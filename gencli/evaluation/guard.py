@@ -27,7 +27,12 @@ kernel distance two for each of its ten subsets."""
 USUAL = 10_000
 """Samples that Frechet distances are usually of; by fewer there is a warning."""
 
-OF_SAMPLES = INCEPTION | JUDGED - {"judge_accuracy", "vendi_real", "authenticity_real"}
+OF_SAMPLES = INCEPTION | JUDGED - {
+    "judge_accuracy",
+    "vendi_real",
+    "authenticity_real",
+    "fld_gap_real",
+}
 """Figures whose `n` counts samples."""
 
 

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from gencli.evaluation.classifier import one_thread
 from gencli.evaluation.copying import authentic, copying_test
+from gencli.evaluation.fld import feature_likelihood
 from gencli.evaluation.frechet import frechet_distance
 from gencli.evaluation.guard import too_few
 from gencli.evaluation.halves import errors
 from gencli.evaluation.judge import Judge
 from gencli.evaluation.kernel import kernel_distance
 from gencli.evaluation.prdc import prdc
-from gencli.evaluation.results import COPYING, Metric
+from gencli.evaluation.results import BESIDE_TRAINING, COPYING, FLD, Metric
 from gencli.evaluation.vendi import vendi
 
 _UNITS = {
@@ -25,7 +26,7 @@ _UNITS = {
     "density": "relative to real images",
     "coverage": "share of real images",
 }
-OF_FEATURES = frozenset({"fd_judge", "kid_judge", *_UNITS, "vendi", "vendi_real"}) | COPYING
+OF_FEATURES = frozenset({"fd_judge", "kid_judge", *_UNITS, "vendi", "vendi_real"}) | BESIDE_TRAINING
 """The metrics of samples that look at real images."""
 
 KEYS = OF_FEATURES | {"confident", "smallest_class", "label_agreement"}
@@ -102,8 +103,10 @@ def _measured(
                 found[key] = Metric(value, f"{_UNITS[key]}, k = {k}", "estimate", error, n)
         if not {"vendi", "vendi_real"}.isdisjoint(wanted):
             found |= _variety(real_features, features, seed)
-        if train is not None:
+        if train is not None and not COPYING.isdisjoint(wanted):
             found |= _originality(train, real_features, features, seed)
+        if train is not None and not FLD.isdisjoint(wanted):
+            found |= _likelihood(train, real_features, features, seed)
     if judge.task != "classes":
         return found
     found["confident"] = share(p.amax(1) > _SURE)
@@ -133,6 +136,18 @@ def _originality(train: Tensor, real: Tensor, samples: Tensor, seed: int) -> dic
         unit = "standard deviations from fresh images"
         found["ct"] = Metric(test.value, unit, "estimate", test.error, len(samples))
     return found
+
+
+def _likelihood(train: Tensor, real: Tensor, samples: Tensor, seed: int) -> dict[str, Metric]:
+    found = feature_likelihood(train, real, samples, seed=seed)
+    if found is None:
+        return {}
+    unit = "1/100 nat per feature"
+    figures = {"fld": found.value, "fld_gap": found.gap, "fld_gap_real": found.gap_real}
+    return {
+        key: Metric(value, unit, "estimate", error, found.n)
+        for key, (value, error) in figures.items()
+    }
 
 
 def share(those: Tensor, unit: str = "share of samples") -> Metric:

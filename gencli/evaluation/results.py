@@ -51,6 +51,9 @@ DESCRIPTIONS: dict[str, str] = {
     "authenticity_real": "the same of real images that were not trained on; when asked for",
     "fid": "Frechet distance between Inception's features of the two; when asked for",
     "kid": "kernel distance (squared MMD) between the same features; when asked for",
+    "fld": "feature likelihood divergence, by the judge's features; 0 is perfect; when asked for",
+    "fld_gap": "of training less of unseen images: far below fld_gap_real where samples are copies",
+    "fld_gap_real": "the same with real images in the samples' place",
 }
 """What each key means, in the order of reports.
 
@@ -62,11 +65,17 @@ KEYS: tuple[str, ...] = tuple(DESCRIPTIONS)
 COPYING = frozenset({"ct", "authenticity", "authenticity_real"})
 """Figures that look for samples among the training images."""
 
+FLD = frozenset({"fld", "fld_gap", "fld_gap_real"})
+"""Figures of the likelihood that samples give to training and to unseen images."""
+
+BESIDE_TRAINING = COPYING | FLD
+"""Figures that the judge looks at all training images for."""
+
 INCEPTION = frozenset({"fid", "kid"})
 """Figures by Inception's features, the only ones that have these names."""
 
 ASKED_FOR = (
-    COPYING
+    BESIDE_TRAINING
     | INCEPTION
     | {*("bayes_accuracy", "probe_accuracy", "probe_accuracy_pixels", "probe_accuracy_pca")}
 )
@@ -79,17 +88,17 @@ OUTLIERS = ("auroc_likelihood", "auroc_complexity", "auroc_typicality")
 JUDGED = (
     frozenset(KEYS[KEYS.index("fd_judge") : KEYS.index("judge_accuracy") + 1])
     | {"vendi", "vendi_real"}
-    | COPYING
+    | BESIDE_TRAINING
 )
 """Figures that depend on the judge."""
 
 LOWER_IS_BETTER = frozenset(
     {"nll", "nll_bound", "nll_estimate", "bits_per_dim", "reconstruction", "fd_judge", "kid_judge"}
-    | {"l1", "l1_source", "fid", "kid"}
+    | {"l1", "l1_source", "fid", "kid", "fld"}
 )
 """Of the others, more is better, or neither."""
 
-NEITHER_IS_BETTER = COPYING | {"vendi_real"}
+NEITHER_IS_BETTER = COPYING | {"vendi_real", "fld_gap", "fld_gap_real"}
 """Figures of which there is no best: samples should have about what real images have."""
 
 

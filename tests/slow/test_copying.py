@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from gencli.training.settings import resolve
 from gencli.training.signals import StopRequest
 from gencli.training.trainer import Trainer
 
-KEYS = ("ct", "authenticity", "authenticity_real")
+KEYS = ("ct", "authenticity", "authenticity_real", "fld_gap", "fld_gap_real")
 
 
 def measured(n_train: int, epochs: int, **config: object) -> dict[str, Metric]:
@@ -48,11 +49,19 @@ def measured(n_train: int, epochs: int, **config: object) -> dict[str, Metric]:
     return evaluate(model, data, n_samples=1_000, metrics=KEYS)
 
 
+def below(found: dict[str, Metric]) -> float:
+    """How far the gap is below that of real images, in standard errors of the difference."""
+    gap, real = found["fld_gap"], found["fld_gap_real"]
+    return (real.value - gap.value) / math.hypot(gap.standard_error or 0, real.standard_error or 0)
+
+
 @pytest.mark.slow
 def test_trained_for_long_on_a_hundred_images(home: Path) -> None:
     by_heart = measured(100, 30, components=100, variance_floor=1e-4, smoothing=0.0)
     assert by_heart["ct"].value < -10 * (by_heart["ct"].standard_error or 0)
     assert by_heart["authenticity"].value < by_heart["authenticity_real"].value / 2
+    assert below(by_heart) > 10
     learnt = measured(5_000, 3, components=50)
     assert learnt["ct"].value > -3 * (learnt["ct"].standard_error or 0)
     assert learnt["authenticity"].value > learnt["authenticity_real"].value - 0.1
+    assert below(learnt) < 5
