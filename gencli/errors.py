@@ -60,4 +60,4 @@ class InterruptedRun(GencliError):
 
 
 class LostProcess(GencliError):
-    """Another process of a training on several has ended."""
+    """Another of the processes of one command has ended."""

@@ -26,6 +26,7 @@ from gencli.models.abilities import (
 from gencli.models.drawing import OnStep, draw
 from gencli.models.interface import GenerativeModel
 from gencli.models.latent.paths import path
+from gencli.processes import ALONE, Processes
 from gencli.random import ImageGenerator
 from gencli.runs import Run
 
@@ -42,12 +43,14 @@ class LoadedModel:
         run: Where it was trained.
         weights: "ema" for the moving average, "raw" for the last weights.
         step: The checkpoint's step.
+        processes: Those that have it, and draw together.
     """
 
     model: GenerativeModel
     run: Run
     weights: str
     step: int
+    processes: Processes = ALONE
 
     @property
     def data(self) -> DataInfo:
@@ -79,14 +82,10 @@ class LoadedModel:
             UsageError: If the model does not take an option or the condition.
         """
         self.see_that_they_fit(n)
-        return torch.cat(
-            list(
-                self.sample_batches(
-                    n, seed=seed, condition=condition, batch_size=batch_size, on_step=on_step,
-                    **options,
-                )
-            )
-        )  # fmt: skip
+        batches = self.sample_batches(
+            n, seed=seed, condition=condition, batch_size=batch_size, on_step=on_step, **options
+        )
+        return torch.cat(list(batches))
 
     def sample_batches(
         self,
@@ -103,7 +102,7 @@ class LoadedModel:
         own = self.sampling(options)
         return draw(
             self.model, n, seed=seed, first=first, condition=self.told(n, condition),
-            batch_size=batch_size, options=own, on_step=on_step,
+            batch_size=batch_size, options=own, on_step=on_step, processes=self.processes,
         )  # fmt: skip
 
     def see_that_they_fit(self, n: int) -> None:

@@ -35,13 +35,17 @@ from gencli.errors import (
     GencliWarning,
     InterruptedRun,
     LostProcess,
+    RunError,
     UsageError,
 )
 from gencli.place import Place, place_in
 from gencli.training.signals import sparing_imports
 
 _SAID_BY_THE_FIRST = (UsageError, DivergedError, InterruptedRun, LostProcess)
-"""Failures that all processes of a training have together."""
+"""Failures that all processes have together."""
+
+_SHARED = ("train", "sample", "evaluate")
+"""Commands whose work several processes share."""
 
 OF_A_RUN: dict[str, tuple[Callable[..., None], own_options.Kinds, own_options.Told | None]] = {
     "sample": (sample, own_options.sampling, conditions.parameters),
@@ -125,7 +129,7 @@ def _main(
     ] = False,
 ) -> None:
     here = _place()
-    if here.world > 1 and ctx.invoked_subcommand != "train":
+    if here.world > 1 and ctx.invoked_subcommand not in _SHARED:
         raise UsageError(f"{ctx.invoked_subcommand} is for one process.", "Leave torchrun out.")
     console.set_quiet(quiet or here.rank > 0)
     if (told := environment.without_meaning(os.environ)) is not None:
@@ -170,17 +174,18 @@ def _run(arguments: list[str]) -> int:
 
 
 def _told(failure: GencliError, cause: BaseException | None = None) -> int:
-    rank = _place().rank
-    if rank and isinstance(failure, _SAID_BY_THE_FIRST):
+    here = _place()
+    seen_by_the_first = isinstance(failure, RunError) and here.rank == here.local_rank
+    if here.rank and (seen_by_the_first or isinstance(failure, _SAID_BY_THE_FIRST)):
         return failure.exit_code
-    if rank:
-        failure.problem = f"process {rank}: {failure.problem}"
+    if here.rank:
+        failure.problem = f"process {here.rank}: {failure.problem}"
     console.error(failure, cause)
     return failure.exit_code
 
 
 def _place() -> Place:
-    """This process's; what the environment says wrongly is `train`'s to tell."""
+    """This process's; what the environment says wrongly is the command's to tell."""
     try:
         return place_in(os.environ)
     except UsageError:

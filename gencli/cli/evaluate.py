@@ -22,7 +22,7 @@ from gencli.cli.arguments import (
 from gencli.cli.foretold import foretelling
 from gencli.cli.neighbours import claimed, see_that_there_is_a_judge
 from gencli.cli.neighbours import write as write_neighbours
-from gencli.cli.opening import keep, open_run, same_data, which
+from gencli.cli.opening import keep, open_run, same_data, together, which
 from gencli.cli.outliers import against
 from gencli.cli.own_options import given
 from gencli.data import catalogue
@@ -94,13 +94,13 @@ def evaluate(
     console.begin("loading PyTorch")
     import dataclasses
 
-    from gencli.data.load import load
     from gencli.evaluation import guard
     from gencli.evaluation.absent import reasons
     from gencli.evaluation.evaluate import KEYS
     from gencli.evaluation.evaluate import evaluate as measure
     from gencli.evaluation.results import OUTLIERS
     from gencli.training.session import recorded
+    from gencli.training.shared import same_data as same_data_everywhere
 
     wanted = None if metrics is None else [key.strip() for key in metrics.split(",")]
     for key in wanted or ():
@@ -114,62 +114,66 @@ def evaluate(
             raise UsageError(f"{key} compares with other images.", "Name them with --outliers.")
     if outliers is not None and wanted is None:
         wanted = list(OUTLIERS)  # not all else, too, which takes its time
-    sheet = claimed(neighbours)
-    model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
-    _, options = recorded(model.run)
-    if data is not None and data != options.data:
-        # One of the two may be binary as it comes; else it is made as the run's own were.
-        fixed = {catalogue.fixed_binarization(name) for name in (data, options.data)} - {None}
-        binarize = None if fixed else options.binarize
-        options = dataclasses.replace(options, data=data, val=None, binarize=binarize)
-    config = model.model.config
-    drawing, measuring = given(own, config.sampling()), given(own, type(config).Measuring)
-    with console.counting() as counted:
-        progress = foretelling(counted)
-        images = load(options, progress)
-        if images.info.shape != model.data.shape or images.info.binary != model.data.binary:
-            raise UsageError(
-                f"{images.name} {images.info.shape} does not fit a model trained on "
-                f"{model.run.record['data']['name']} {model.data.shape}.",
-                "Evaluate on data of the same shape and binarisation.",
-            )
-        same_data(model, images)
-        if sheet is not None:
-            see_that_there_is_a_judge(images)
-        results = measure(
-            model.model, images, split=split, n=n, k=k, n_samples=samples, metrics=wanted,
-            seed=seed, batch_size=batch_size, own=measuring, sampling=drawing, progress=progress,
-        )  # fmt: skip
-        about: dict[str, Any] = {}
-        if outliers is not None:
-            figures, others = against(
-                outliers, model, images, split, n=n, k=k, seed=seed, batch_size=batch_size,
-                own=measuring, progress=progress,
+    with together({"--outliers": outliers, "--neighbours": neighbours}) as processes:
+        sheet = claimed(neighbours)
+        model = open_run(run, checkpoint=checkpoint, raw=raw, device=device, processes=processes)
+        _, options = recorded(model.run)
+        if data is not None and data != options.data:
+            # One of the two may be binary as it comes; else it is made as the run's own were.
+            fixed = {catalogue.fixed_binarization(name) for name in (data, options.data)} - {None}
+            binarize = None if fixed else options.binarize
+            options = dataclasses.replace(options, data=data, val=None, binarize=binarize)
+        config = model.model.config
+        drawing, measuring = given(own, config.sampling()), given(own, type(config).Measuring)
+        with console.counting() as counted:
+            progress = foretelling(counted)
+            images = same_data_everywhere(options, processes, progress)
+            if images.info.shape != model.data.shape or images.info.binary != model.data.binary:
+                raise UsageError(
+                    f"{images.name} {images.info.shape} does not fit a model trained on "
+                    f"{model.run.record['data']['name']} {model.data.shape}.",
+                    "Evaluate on data of the same shape and binarisation.",
+                )
+            same_data(model, images)
+            if sheet is not None:
+                see_that_there_is_a_judge(images)
+            results = measure(
+                model.model, images, split=split, n=n, k=k, n_samples=samples, metrics=wanted,
+                seed=seed, batch_size=batch_size, own=measuring, sampling=drawing,
+                progress=progress, processes=processes,
             )  # fmt: skip
-            results |= figures
-            about = {"outliers": others}
-        if sheet is not None:
-            write_neighbours(
-                sheet, model, images, samples=samples, seed=seed, batch_size=batch_size,
-                sampling=drawing, progress=progress,
-            )  # fmt: skip
-            console.message(f"neighbours in {sheet}")
-    document = evaluations.document(model, images, split, results) | about
-    asked: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "metrics": wanted}
-    asked |= {"outliers": outliers, "n": n, "k": k, "samples": samples, **drawing, **measuring}
-    keep(model, {**document, "fingerprint": images.fingerprint}, asked)
-    for doubt in dict.fromkeys(metric.doubt for metric in results.values() if metric.doubt):
-        console.warning(f"{doubt}; give more --temperatures or --chains")
-    for few in guard.warnings(results):
-        console.warning(few)
-    why = reasons(model.model, images, len(getattr(images, split)), results, wanted, samples)
-    absent = [f"not there: {', '.join(keys)}: {reason}" for reason, keys in why.items()]
-    if json:
-        console.emit_json(document)
-        for line in absent:
-            console.message(line)
-    else:
-        _table(which(model), document, results, [*guard.lines(document["samples"]), *absent])
+            about: dict[str, Any] = {}
+            if outliers is not None:
+                figures, others = against(
+                    outliers, model, images, split, n=n, k=k, seed=seed, batch_size=batch_size,
+                    own=measuring, progress=progress,
+                )  # fmt: skip
+                results |= figures
+                about = {"outliers": others}
+            if sheet is not None:
+                write_neighbours(
+                    sheet, model, images, samples=samples, seed=seed, batch_size=batch_size,
+                    sampling=drawing, progress=progress,
+                )  # fmt: skip
+                console.message(f"neighbours in {sheet}")
+        if processes.rank:
+            return
+        document = evaluations.document(model, images, split, results) | about
+        asked: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "metrics": wanted}
+        asked |= {"outliers": outliers, "n": n, "k": k, "samples": samples, **drawing, **measuring}
+        keep(model, {**document, "fingerprint": images.fingerprint}, asked)
+        for doubt in dict.fromkeys(metric.doubt for metric in results.values() if metric.doubt):
+            console.warning(f"{doubt}; give more --temperatures or --chains")
+        for few in guard.warnings(results):
+            console.warning(few)
+        why = reasons(model.model, images, len(getattr(images, split)), results, wanted, samples)
+        absent = [f"not there: {', '.join(keys)}: {reason}" for reason, keys in why.items()]
+        if json:
+            console.emit_json(document)
+            for line in absent:
+                console.message(line)
+        else:
+            _table(which(model), document, results, [*guard.lines(document["samples"]), *absent])
 
 
 def _table(of: str, document: dict[str, Any], results: dict[str, Metric], below: list[str]) -> None:

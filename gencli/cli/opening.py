@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gencli import evaluations
 from gencli.cli import console
-from gencli.errors import DataError, GencliError
+from gencli.errors import DataError, GencliError, UsageError
+from gencli.place import place_in
 
 if TYPE_CHECKING:
     from gencli.data.splits import ImageData
     from gencli.loaded import LoadedModel
+    from gencli.processes import Processes
 
 
-def open_run(run: str, *, checkpoint: str, raw: bool, device: str) -> LoadedModel:
+@contextmanager
+def together(alone: Mapping[str, object]) -> Iterator[Processes]:
+    """The processes that share a command's work, as torchrun has started them; mostly one alone.
+
+    The first of them alone writes and prints.
+
+    Args:
+        alone: Options that are for one process, with what was given.
+
+    Raises:
+        UsageError: If there are several, and one of these was given.
+        LostProcess: If another one ends.
+    """
+    place = place_in(os.environ)
+    if place.world > 1:
+        given = [name for name, value in alone.items() if value]
+        if given:
+            raise UsageError(f"{given[0]} is for one process.", "Leave torchrun out.")
+    console.begin("loading PyTorch")
+    from gencli.several import joined
+
+    with joined(place) as processes:
+        yield processes
+
+
+def open_run(
+    run: str, *, checkpoint: str, raw: bool, device: str, processes: Processes | None = None
+) -> LoadedModel:
     """The model that RUN and the options mean; stderr says which one that is.
 
     Args:
@@ -22,6 +53,7 @@ def open_run(run: str, *, checkpoint: str, raw: bool, device: str) -> LoadedMode
         checkpoint: `last`, `best` or a step's number.
         raw: The last weights, not their moving average.
         device: auto, cpu, cuda, cuda:N or mps.
+        processes: Those that share the work; None is this one alone.
 
     Raises:
         RunError: If there is no such run or checkpoint, or its files are damaged.
@@ -29,8 +61,11 @@ def open_run(run: str, *, checkpoint: str, raw: bool, device: str) -> LoadedMode
     """
     console.begin("loading PyTorch")
     from gencli import loading
+    from gencli.processes import ALONE
 
-    model = loading.load(run, checkpoint=checkpoint, ema=not raw, device=device)
+    model = loading.load(
+        run, checkpoint=checkpoint, ema=not raw, device=device, processes=processes or ALONE
+    )
     console.message(which(model))
     return model
 

@@ -22,7 +22,7 @@ from gencli.cli.arguments import (
     be_quiet,
 )
 from gencli.cli.opening import caption as caption_of
-from gencli.cli.opening import open_run
+from gencli.cli.opening import open_run, together
 from gencli.cli.outputs import announce, target
 from gencli.cli.own_options import given
 from gencli.errors import GencliError, UsageError
@@ -30,6 +30,8 @@ from gencli.errors import GencliError, UsageError
 N_IMAGES = 64
 N_COMPLETIONS = 6
 N_TRANSLATIONS = 24
+
+_SUFFIXES = {"grid": ".png", "png": ".png", "npz": ".npz", "gif": ".gif"}
 
 
 def sample(
@@ -80,39 +82,46 @@ def sample(
         raise UsageError(
             f"--format {format} has no room for a caption.", "Use --format grid or gif."
         )
-    model = open_run(run, checkpoint=checkpoint, raw=raw, device=device)
-    options = given(own, model.model.config.sampling())
-    text = caption_of(model, seed) if caption else ""
-    if complete is not None:
-        from gencli.cli.completion_sheet import completion_sheet
-        from gencli.viz.caption import captioned
-        from gencli.viz.grid import write_png
+    with together({"--complete": complete, "--format gif": format == "gif"}) as processes:
+        model = open_run(run, checkpoint=checkpoint, raw=raw, device=device, processes=processes)
+        options = given(own, model.model.config.sampling())
+        text = caption_of(model, seed) if caption else ""
+        if complete is not None:
+            from gencli.cli.completion_sheet import completion_sheet
+            from gencli.viz.caption import captioned
+            from gencli.viz.grid import write_png
 
-        if format != "grid":
-            raise UsageError("--complete makes one sheet.", f"Leave out --format {format}.")
-        picture = completion_sheet(
-            model, complete, keep, each=n or N_COMPLETIONS, seed=seed, options=options, own=own
-        )
-        where = target(out, force, model.run, "completion", ".png")
-        write_png(captioned(picture, text), where)
+            if format != "grid":
+                raise UsageError("--complete makes one sheet.", f"Leave out --format {format}.")
+            picture = completion_sheet(
+                model, complete, keep, each=n or N_COMPLETIONS, seed=seed, options=options, own=own
+            )
+            where = target(out, force, model.run, "completion", ".png")
+            write_png(captioned(picture, text), where)
+            announce(where)
+            return
+        if "source" in model.model.conditions and own.get("source") is None:
+            own["source"] = _some_source(model, n or N_TRANSLATIONS)
+            n = n if format != "grid" else None
+        if (source := own.get("source")) is not None and _translated(
+            model, source, out, force, format, n, seed, batch_size, options, own, text
+        ):
+            return
+        n = n or N_IMAGES
+        condition = conditions.read(own, model, n)
+        suffix = "" if format == "png" and n > 1 else _SUFFIXES[format]
+        if processes.rank:
+            model.see_that_they_fit(n)
+            told: dict[str, Any] = {"condition": condition, "batch_size": batch_size, **options}
+            for _ in model.sample_batches(n, seed=seed, **told):
+                pass  # the first process keeps them
+            return
+        where = target(out, force, model.run, "sample", suffix)
+        if format == "gif":
+            _trajectory(model, where, n, seed, condition, options, text)
+        else:
+            _images(model, where, format, n, seed, condition, batch_size, options, preview, text)
         announce(where)
-        return
-    if "source" in model.model.conditions and own.get("source") is None:
-        own["source"] = _some_source(model, n or N_TRANSLATIONS)
-        n = n if format != "grid" else None
-    if (source := own.get("source")) is not None and _translated(
-        model, source, out, force, format, n, seed, batch_size, options, own, text
-    ):
-        return
-    n = n or N_IMAGES
-    condition = conditions.read(own, model, n)
-    suffix = {"grid": ".png", "png": "" if n > 1 else ".png", "npz": ".npz", "gif": ".gif"}[format]
-    where = target(out, force, model.run, "sample", suffix)
-    if format == "gif":
-        _trajectory(model, where, n, seed, condition, options, text)
-    else:
-        _images(model, where, format, n, seed, condition, batch_size, options, preview, text)
-    announce(where)
 
 
 def _some_source(model: Any, n: int) -> str | None:
@@ -140,14 +149,18 @@ def _translated(
     from gencli.viz.grid import write_png
 
     told: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "options": options, "own": own}
-    if user_path(source).is_dir():
+    folder_given, sheet = user_path(source).is_dir(), format == "grid" and in_split(source)
+    if model.processes.world > 1 and (folder_given or sheet):
+        what = "A folder of translations" if folder_given else "A sheet of translations"
+        raise UsageError(f"{what} is for one process.", "Leave torchrun out.")
+    if folder_given:
         refuse(format, n)
         folder = target(out, force, model.run, "translation", "")
         assert isinstance(folder, Path)
         translate_folder(model, user_path(source), folder, **told)
         announce(folder)
         return True
-    if format == "grid" and in_split(source):
+    if sheet:
         picture = translation_sheet(model, source, each=n or 1, **told)
         where = target(out, force, model.run, "translation", ".png")
         write_png(captioned(picture, text), where)

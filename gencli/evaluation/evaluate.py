@@ -8,10 +8,10 @@ were.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -40,6 +40,7 @@ from gencli.models.abilities import (
 )
 from gencli.models.drawing import evaluating
 from gencli.models.interface import GenerativeModel
+from gencli.processes import ALONE, Processes
 from gencli.random import mix_seed
 
 __all__ = ["KEYS", "evaluate"]
@@ -64,6 +65,7 @@ def evaluate(
     sampling: Mapping[str, Any] | None = None,
     judge: Judge | None = None,
     progress: Report | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Metric]:
     """Measure a model.
 
@@ -89,6 +91,7 @@ def evaluate(
         sampling: The model's own options of `sample`, such as `steps`.
         judge: Of the data; None trains one on first use and keeps it in the cache.
         progress: Called with (what, done, in all).
+        processes: Those that measure together, each of them called alike; all find the same.
 
     Raises:
         UsageError: If there is no such metric, or an argument does not fit.
@@ -102,10 +105,12 @@ def evaluate(
     measuring = Measuring(
         model, data, images, seed, batch_size, progress or (lambda *_: None),
         dataclasses.asdict(type(model.config).Measuring.parsed(own or {})),
-        dataclasses.asdict(model.config.sampling().parsed(sampling or {})),
+        dataclasses.asdict(model.config.sampling().parsed(sampling or {})), processes,
     )  # fmt: skip
-    drawn = functools.cache(measuring.draw)
-    look = inception.extractor(measuring, wanted, n_samples)  # first: perhaps it can't be had
+    drawn = cache(measuring.draw)
+    look = processes.in_turn(  # first: perhaps it can't be had
+        partial(inception.extractor, measuring, wanted, n_samples)
+    )
     with evaluating(model):
         found = _likelihoods(measuring, wanted, n, k)
         if "bayes_accuracy" in wanted:
@@ -115,10 +120,12 @@ def evaluate(
         if wanted & {*quality.KEYS, "judge_accuracy"} and not no_judge_for(data, len(images)):
             found |= _quality(measuring, wanted, n_samples, judge, drawn)
         if look is not None:
-            found |= inception.measured(measuring, wanted, look, drawn(n_samples)[0])
+            seen = partial(inception.measured, measuring, wanted, look, drawn(n_samples)[0])
+            found |= measuring.by_the_first(seen)
         if not wanted.isdisjoint(agreement.KEYS) and agreement.possible(measuring):
-            found |= agreement.measured(measuring, wanted, *drawn(n_samples))
-        found |= representations.measured(measuring, wanted)
+            seen = partial(agreement.measured, measuring, wanted, *drawn(n_samples))
+            found |= measuring.by_the_first(seen)
+        found |= measuring.by_the_first(partial(representations.measured, measuring, wanted))
         if "source" in model.conditions:
             found |= translation.measured(measuring, wanted, n)
     return {key: found[key] for key in KEYS if key in found and key in wanted}
@@ -262,23 +269,34 @@ def _quality(
         raise UsageError(
             f"{n_samples} samples are too few.", f"It takes at least {quality.FEWEST}."
         )
-    report = measuring.progress
     if judge is None:
-        judge = judge_for(
-            measuring.data,
-            progress=lambda done, total: report("judge", done, total),
+        judge = measuring.processes.in_turn(
+            lambda: judge_for(
+                measuring.data,
+                progress=lambda done, total: measuring.progress("judge", done, total),
+            )
         )
     found = {"judge_accuracy": judge.accuracy()}
     if quality.KEYS.isdisjoint(wanted):
         return found
-    samples, condition = drawn(n_samples)
+    seen = partial(_judged, measuring, wanted, judge, *drawn(n_samples))
+    return found | measuring.by_the_first(seen)
+
+
+def _judged(
+    measuring: Measuring,
+    wanted: Collection[str],
+    judge: Judge,
+    samples: Tensor,
+    condition: Condition,
+) -> dict[str, Metric]:
     labels, classes = condition.labels, measuring.images.labels
     if labels is None and classes is not None and condition.source is not None:
-        labels = classes[torch.arange(n_samples) % len(classes)]
+        labels = classes[torch.arange(len(samples)) % len(classes)]
     real, samples = measuring.beside(samples)
     train, seed = None, mix_seed(measuring.seed, 3)
     if not BESIDE_TRAINING.isdisjoint(wanted) and len(measuring.data.train) > 1:
         train = measuring.training_features(judge, seed)
-    return found | quality.sample_quality(
+    return quality.sample_quality(
         judge, real, samples, wanted=wanted, labels=labels, train=train, seed=seed
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from gencli.data.binarize import bernoulli
-from gencli.data.conditions import NOTHING, Condition, in_turn
+from gencli.data.conditions import NOTHING, Batch, Condition, in_turn
 from gencli.data.splits import ImageData, Split
 from gencli.data.store import ResidentStore
 from gencli.evaluation.likelihood import mean_and_error
 from gencli.evaluation.results import KEYS, Kind, Metric
 from gencli.models.drawing import draw
 from gencli.models.interface import GenerativeModel
+from gencli.processes import ALONE, Processes
 from gencli.random import mix_seed
 from gencli.viz.grid import to_uint8
 
@@ -41,6 +42,7 @@ class Measuring:
         progress: Told how far a measurement is.
         own: Options of the model's own `Measuring`.
         sampling: Options of the model's own `sample`.
+        processes: Measure whole batches each; all of them find the same.
     """
 
     model: GenerativeModel
@@ -51,6 +53,7 @@ class Measuring:
     progress: Report
     own: Mapping[str, Any]
     sampling: Mapping[str, Any]
+    processes: Processes = ALONE
 
     def mean(
         self,
@@ -76,13 +79,42 @@ class Measuring:
         store = ResidentStore(chosen, self.data.info, device, self.model.conditions)
         # Every key meets the same images, dynamic binarisation included.
         drawing = torch.Generator(device).manual_seed(mix_seed(self.seed, 0))
-        values: list[Tensor] = []
-        with self.random(key):
-            for batch in store.in_order(self.batch_size or batch_size, drawing):
-                values.append(per_image(batch.images, batch.condition).double().cpu())
-                self.progress(key, sum(map(len, values)), len(chosen))
-        value, error = mean_and_error(torch.cat(values))
+        values = self.over(
+            key, store.in_order(self.batch_size or batch_size, drawing), len(chosen),
+            lambda batch, _: per_image(batch.images, batch.condition),
+        )  # fmt: skip
+        value, error = mean_and_error(values)
         return Metric(value, unit, kind, error, len(chosen))
+
+    def over(
+        self,
+        key: str,
+        batches: Iterable[Batch],
+        n: int,
+        figure: Callable[[Batch, int], Tensor],
+        *shape: int,
+        what: str | None = None,
+    ) -> Tensor:
+        """Figures of images, batch by batch, each with its own random numbers; (n, *shape) float64.
+
+        Args:
+            key: The metric's; a batch's random numbers depend on the seed, this and its number.
+            batches: In order; several processes deal them out.
+            n: Images of all batches.
+            figure: A batch (B images) and the number of its first image -> (B, *shape).
+            *shape: Of the figures of an image.
+            what: Told of the progress; None is the key.
+        """
+        values, at = torch.zeros(n, *shape, dtype=torch.float64), 0
+        for number, batch in enumerate(batches):
+            end = at + len(batch.images)
+            if number % self.processes.world == self.processes.rank:
+                with self.random(key, number):
+                    values[at:end] = figure(batch, at).double().cpu()
+                self.progress(what or key, end, n)
+            at = end
+        self.processes.add([values])  # the others' are zero here
+        return values
 
     def choose(self, n: int | None) -> Split:
         """`n` images of the split at random, always the same for a seed; None means all."""
@@ -93,11 +125,12 @@ class Measuring:
         return self.images.rows(rows)
 
     @contextmanager
-    def random(self, key: str) -> Iterator[None]:
-        """Seed torch's global generators for one key, and put them back."""
+    def random(self, key: str, number: int = 0) -> Iterator[None]:
+        """Seed torch's global generators for a batch of one key, and put them back."""
         device = self.model.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(mix_seed(self.seed, 2, KEYS.index(key)))
+            of_batch = (number,) if number else ()
+            torch.manual_seed(mix_seed(self.seed, 2, KEYS.index(key), *of_batch))
             yield
 
     def draw(self, n: int) -> tuple[Tensor, Condition]:
@@ -118,7 +151,7 @@ class Measuring:
         condition = in_turn(self.data.info, model.conditions, n, known)
         for images in draw(
             model, n, seed=self.seed, condition=condition, batch_size=self.batch_size,
-            options=self.sampling,
+            options=self.sampling, processes=self.processes,
         ):  # fmt: skip
             parts.append(torch.from_numpy(to_uint8(images)).permute(0, 3, 1, 2))
             self.progress("samples", sum(map(len, parts)), n)
@@ -133,6 +166,11 @@ class Measuring:
         if self.data.info.binary:
             real, samples = ink(real, seed), ink(samples, mix_seed(seed, 1))
         return real, samples
+
+    def by_the_first(self, find: Callable[[], dict[str, Metric]]) -> dict[str, Metric]:
+        """Figures that the first process finds and the others are told."""
+        told = self.processes.told(lambda: {key: m.to_json() for key, m in find().items()})
+        return {key: Metric(**fields) for key, fields in told.items()}
 
     def training_features(
         self, look: Callable[[Tensor], tuple[Tensor, Tensor]], seed: int

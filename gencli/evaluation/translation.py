@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 import torch
 from torch import Tensor
 
-from gencli.data.conditions import source_of
+from gencli.data.conditions import Batch, source_of
 from gencli.data.source_images import INCOMPLETE, as_image
 from gencli.data.store import store_of
 from gencli.evaluation.likelihood import mean_and_error
@@ -65,23 +65,27 @@ def measured(measuring: Measuring, wanted: Collection[str], n: int | None) -> di
     chosen = measuring.choose(n)
     store = store_of(chosen, info, "cpu", model.conditions)
     drawing = torch.Generator().manual_seed(mix_seed(measuring.seed, 0))
-    figures: dict[str, list[Tensor]] = {key: [] for key in keys}
-    first = 0
-    for true, condition in store.in_order(measuring.batch_size or _AT_ONCE, drawing):
+
+    def figures(batch: Batch, first: int) -> Tensor:
+        true, condition = batch
         parts = draw(
             model, len(true), seed=measuring.seed, first=first, condition=condition,
             batch_size=measuring.batch_size, options=measuring.sampling,
         )  # fmt: skip
         made = torch.from_numpy(to_uint8(torch.cat(list(parts)))).permute(0, 3, 1, 2) / 255
         source = as_image(source_of(condition), info.source)
-        for key in keys:
-            image = source.expand_as(true) if key in _OF_SOURCE else made
-            figures[key].append((_MEASURES | _OF_SOURCE)[key][0](image, true).double())
-        first += len(true)
-        measuring.progress("translations", first, len(chosen))
+        images = {key: source.expand_as(true) if key in _OF_SOURCE else made for key in keys}
+        return torch.stack(
+            [(_MEASURES | _OF_SOURCE)[key][0](x, true).double() for key, x in images.items()], 1
+        )
+
+    values = measuring.over(
+        keys[0], store.in_order(measuring.batch_size or _AT_ONCE, drawing), len(chosen), figures,
+        len(keys), what="translations",
+    )  # fmt: skip
     found = {}
-    for key, values in figures.items():
-        value, error = mean_and_error(torch.cat(values))
+    for key, column in zip(keys, values.unbind(1), strict=True):
+        value, error = mean_and_error(column)
         kind = "exact" if key in _OF_SOURCE else "estimate"
         unit = (_MEASURES | _OF_SOURCE)[key][1]
         found[key] = Metric(value, unit, kind, error, len(chosen))  # type: ignore[arg-type]

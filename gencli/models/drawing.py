@@ -13,6 +13,7 @@ from gencli.data.conditions import NOTHING, Condition
 from gencli.device import has_fast_bf16
 from gencli.models.abilities import abilities_of
 from gencli.models.interface import GenerativeModel
+from gencli.processes import ALONE, Processes
 from gencli.random import ImageGenerator
 
 OnStep = Callable[[int, int, Tensor], None]
@@ -45,6 +46,7 @@ def draw(
     batch_size: int | None = None,
     options: Mapping[str, Any] | None = None,
     on_step: OnStep | None = None,
+    processes: Processes = ALONE,
 ) -> Iterator[Tensor]:
     """Draw `n` images, batch by batch, float32 (B, C, H, W) in [0, 1] on the CPU.
 
@@ -60,6 +62,7 @@ def draw(
         batch_size: Images per forward pass; None means as many as are fastest.
         options: The model's own, such as `temperature`.
         on_step: For samplers that go in steps.
+        processes: Draw whole batches each; every one of them gets all images.
     """
     given = dict(options or {})
     if on_step is not None and abilities_of(model).steps:
@@ -68,10 +71,17 @@ def draw(
     size = batch_size or (model.cpu_sample_batch if device.type == "cpu" else SAMPLE_BATCH)
     bf16 = model.bf16_sampling and has_fast_bf16(device)
     condition = condition.to(device)
-    for start in range(0, n, size):
-        rows = range(start, min(start + size, n))
+
+    def drawn(rows: range) -> Tensor:
         generator = ImageGenerator(seed, [first + row for row in rows], device)
-        asked = condition.rows(slice(start, rows.stop))
+        asked = condition.rows(slice(rows.start, rows.stop))
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             images = model.sample(len(rows), generator=generator, condition=asked, **given)
-        yield images.float().cpu()
+        return images.float().cpu()
+
+    for start in range(0, n, size * processes.world):
+        starts = (start + rank * size for rank in range(processes.world))
+        batches = [range(min(at, n), min(at + size, n)) for at in starts]
+        own = batches[processes.rank]
+        images = drawn(own) if own else torch.empty(0, *model.data.shape)
+        yield from filter(len, processes.exchanged(images, [len(rows) for rows in batches]))

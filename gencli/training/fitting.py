@@ -11,9 +11,9 @@ from gencli import runs
 from gencli.data.splits import ImageData
 from gencli.errors import DivergedError, GencliError, InterruptedRun
 from gencli.models.interface import GenerativeModel
+from gencli.processes import Processes
 from gencli.runs import Run
 from gencli.training import summary
-from gencli.training.processes import Processes
 from gencli.training.reporter import Lasting, Reporter
 from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest

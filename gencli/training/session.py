@@ -19,16 +19,16 @@ from gencli.device import choose_precision, slow_precision
 from gencli.errors import DataError, RunError, UsageError
 from gencli.models.build import build_model, make
 from gencli.place import launch, place_in
+from gencli.processes import Processes
 from gencli.random import mix_seed
 from gencli.runs import Run
+from gencli.several import joined
 from gencli.training import tensorboard
 from gencli.training.circumstances import lengthened, processor, versions
 from gencli.training.fitting import fit
 from gencli.training.initial import take_over
-from gencli.training.processes import Processes
 from gencli.training.reporter import Reporter
 from gencli.training.settings import MAY_CHANGE, Settings, resolve
-from gencli.training.several import joined
 from gencli.training.shared import DataProgress, run_of_the_first, same_data
 from gencli.training.state import State
 from gencli.training.trainer import Trainer

@@ -11,8 +11,8 @@ from gencli.data.load import load
 from gencli.data.options import DataOptions
 from gencli.data.splits import ImageData
 from gencli.errors import DataError
+from gencli.processes import Processes
 from gencli.runs import Run
-from gencli.training.processes import Processes
 
 DataProgress = Callable[[str, int, int], None]
 

@@ -13,6 +13,7 @@ from gencli.atomic import sweep
 from gencli.checkpoint import ANOTHER
 from gencli.errors import RunError
 from gencli.models.interface import GenerativeModel
+from gencli.processes import PREFIX, Processes, named, own_part, world_of
 from gencli.runs import Run
 from gencli.training.checkpoint import (
     model_tensors,
@@ -20,7 +21,6 @@ from gencli.training.checkpoint import (
     set_random_state,
     trainer_tensors,
 )
-from gencli.training.processes import PREFIX, Processes, named, own_part, world_of
 from gencli.training.reporter import Reporter
 from gencli.training.tensors import check, under
 

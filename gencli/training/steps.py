@@ -12,10 +12,10 @@ from gencli.data.order import Order
 from gencli.data.store import ResidentStore
 from gencli.errors import UsageError
 from gencli.models.interface import Batch, GenerativeModel, Loss, Stage, Step, Update
+from gencli.processes import Processes, common, named
 from gencli.training import optim
 from gencli.training.ema import EMA
 from gencli.training.metrics import Window
-from gencli.training.processes import Processes, common, named
 from gencli.training.settings import Settings
 from gencli.training.tensors import under
 

@@ -21,6 +21,7 @@ from gencli.data.splits import ImageData
 from gencli.data.store import store_of
 from gencli.errors import DivergedError
 from gencli.models.interface import GenerativeModel, Stage
+from gencli.processes import Processes, common
 from gencli.random import mix_seed
 from gencli.runs import Run
 from gencli.training import checkpoint, summary
@@ -30,7 +31,6 @@ from gencli.training.initial import kept
 from gencli.training.metrics import Window
 from gencli.training.pace import Pace
 from gencli.training.preview import N_IMAGES
-from gencli.training.processes import Processes, common
 from gencli.training.records import NoRecords, Records, RunRecords
 from gencli.training.reporter import Epoch, Reporter, Standing
 from gencli.training.settings import Settings

@@ -19,8 +19,8 @@ from gencli.models.abilities import (
     HasValidation,
 )
 from gencli.models.interface import Batch, GenerativeModel, Stage
+from gencli.processes import Processes
 from gencli.random import mix_seed
-from gencli.training.processes import Processes
 
 BATCH = 500
 """Images per forward pass."""

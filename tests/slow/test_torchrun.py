@@ -1,4 +1,4 @@
-"""`torchrun -m gencli train`: the real launcher, two real processes, and their deaths."""
+"""`torchrun -m gencli`: the real launcher, two real processes, and their deaths."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gencli.runs import Run
@@ -22,8 +23,12 @@ pytestmark = pytest.mark.slow
 
 
 def begin(gencli: Gencli, *arguments: str, restarts: int = 0) -> subprocess.Popen[str]:
+    return launched(gencli, "train", "nade", *arguments, restarts=restarts)
+
+
+def launched(gencli: Gencli, *arguments: str, restarts: int = 0) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*TORCHRUN, "--max-restarts", str(restarts), "-m", "gencli", "train", "nade", *arguments],
+        [*TORCHRUN, "--max-restarts", str(restarts), "-m", "gencli", *arguments],
         env=gencli.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -76,6 +81,33 @@ def test_two_processes_train_and_one_goes_on(gencli: Gencli, image_folder: Path)
     assert "processes: 2 before and 1 now" in done.stderr
 
 
+def test_two_processes_draw_and_measure_as_one_does(
+    gencli: Gencli, image_folder: Path, tmp_path: Path
+):
+    gencli("train", "nade", "--data", str(image_folder), "--name", "n", *SMALL, "--steps", "2")
+    draw = ("sample", "n", "-n", "30", "--batch-size", "8", "--format", "npz", "--out")
+    measure = ("evaluate", "n", "--metrics", "nll", "--batch-size", "3", "--json")
+    gencli(*draw, str(tmp_path / "one.npz"))
+    process = launched(gencli, *draw, str(tmp_path / "two.npz"))
+    out, err = ends(process, 200)
+    assert process.returncode == 0, err
+    assert out == f"{tmp_path / 'two.npz'}\n"
+    one, two = (np.load(tmp_path / f"{name}.npz")["images"] for name in ("one", "two"))
+    assert (one == two).all()
+    process = launched(gencli, *measure)
+    out, err = ends(process, 200)
+    assert process.returncode == 0, err
+    assert json.loads(out) == json.loads(gencli(*measure).stdout)
+
+
+def test_what_one_of_them_refuses_is_said_once(gencli: Gencli, image_folder: Path):
+    for arguments in (("sample", "nobody"), ("sample", "n", "--format", "gif"), ("export", "n")):
+        process = launched(gencli, *arguments)
+        _, err = ends(process, 200)
+        assert process.returncode == 1  # torchrun's own
+        assert err.count("error: ") == 1, err
+
+
 def test_a_stop_is_agreed_on(gencli: Gencli, image_folder: Path):
     long = ("--data", str(image_folder), "--name", "stopped", *SMALL, "--steps", "1000000")
     process = begin(gencli, *long, "--checkpoint-every", "1")
@@ -96,7 +128,7 @@ def test_a_dead_process_ends_all(gencli: Gencli, image_folder: Path):
     wait_for_step(gencli, "dead", 3, process)
     os.kill(workers(process)[1], signal.SIGKILL)
     _, err = ends(process)
-    assert "error: Another process of this training has ended." in err
+    assert "error: Another of the processes has ended." in err
     assert "Traceback" not in err.partition("error: ")[0]
     run = run_of(gencli, "dead")
     assert run.status == "failed"

@@ -19,10 +19,10 @@ from gencli.data.store import ResidentStore
 from gencli.errors import UsageError
 from gencli.models.interface import Stage, Update
 from gencli.place import Place, place_in
+from gencli.processes import Processes
 from gencli.runs import Run
-from gencli.training.processes import Processes
+from gencli.several import Several
 from gencli.training.settings import Settings
-from gencli.training.several import Several
 from gencli.training.steps import Steps
 from tests.unit.together import data_of, model_of, train_all
 
@@ -186,7 +186,12 @@ def test_half_an_environment_is_refused(environment: dict[str, str], problem: st
     ("environment", "arguments", "problem"),
     [
         ({"WORLD_SIZE": "2"}, ["train", "vae"], "error: The environment has WORLD_SIZE, but not"),
-        (WHOLE | {"RANK": "0"}, ["evaluate", "vae"], "error: evaluate is for one process."),
+        (WHOLE | {"RANK": "0"}, ["report", "vae"], "error: report is for one process."),
+        (
+            WHOLE | {"RANK": "0"},
+            ["sample", "vae", "--complete", "test:0"],
+            "error: --complete is for one process.",
+        ),
     ],
 )
 def test_what_the_command_says(

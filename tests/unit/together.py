@@ -7,12 +7,14 @@ weights.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,10 @@ from gencli.data.splits import ImageData
 from gencli.home import runs_dir
 from gencli.models.interface import GenerativeModel
 from gencli.place import Place
-from gencli.training.processes import Processes, common
+from gencli.processes import Processes, common
+from gencli.several import joined
 from gencli.training.reporter import Silent
 from gencli.training.settings import resolve
-from gencli.training.several import joined
 from gencli.training.shared import run_of_the_first
 from gencli.training.signals import StopRequest
 from gencli.training.trainer import Trainer
@@ -49,10 +51,15 @@ class Kept(Silent):
 
 def train_all(jobs: list[Job], home: Path) -> None:
     """Do jobs in a process of its own, which forks."""
+    run_apart("together", jobs, home)
+
+
+def run_apart(module: str, jobs: object, home: Path) -> None:
+    """Run a module of these tests on jobs, with a home of its own and one thread."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GENCLI_")}
     environment |= {"GENCLI_HOME": str(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.together", json.dumps(jobs)],
+        [sys.executable, "-m", f"tests.unit.{module}", json.dumps(jobs)],
         cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=250,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -111,8 +118,8 @@ def train(job: Job, processes: Processes) -> None:
     (runs_dir().parent / f"{name}-{processes.rank}.json").write_text(json.dumps(told))
 
 
-def fork(job: Job) -> None:
-    """Do a job in processes of its own.
+def fork(world: int, work: Callable[[Place], None], what: object) -> None:
+    """Do work in processes of its own, which find their places in the environment.
 
     Raises:
         SystemExit: If one fails.
@@ -120,15 +127,15 @@ def fork(job: Job) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(job[2])}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
     children = []
-    for rank in range(job[2]):
+    for rank in range(world):
         child = os.fork()
         if child == 0:
-            os.environ["RANK"] = str(rank)
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             try:
-                with joined(Place(rank, job[2], rank, job[2])) as processes:
-                    train(job, processes)
+                work(Place(rank, world, rank, world))
             except BaseException:
                 sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
                 os._exit(1)
@@ -136,9 +143,15 @@ def fork(job: Job) -> None:
         children.append(child)
     statuses = [os.waitpid(child, 0)[1] for child in children]
     if any(statuses):
-        raise SystemExit(f"{job} failed")
+        raise SystemExit(f"{what} failed")
+
+
+def train_in(place: Place, job: Job) -> None:
+    """One process's part of a job, from its place on."""
+    with joined(place) as processes:
+        train(job, processes)
 
 
 if __name__ == "__main__":
     for job in json.loads(sys.argv[1]):
-        fork(tuple(job))
+        fork(job[2], functools.partial(train_in, job=tuple(job)), job)

@@ -1,4 +1,4 @@
-"""Several processes of one training, by torch.distributed: gloo between CPUs, NCCL between GPUs."""
+"""Several processes of one command, by torch.distributed: gloo between CPUs, NCCL between GPUs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gencli.device import choose_device
 from gencli.errors import LostProcess, UsageError
 from gencli.place import Place
-from gencli.training.processes import PREFIX, Processes
+from gencli.processes import PREFIX, Processes
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ PATIENCE = datetime.timedelta(hours=1)
 
 @contextmanager
 def joined(place: Place) -> Iterator[Processes]:
-    """The processes of this training, all of which come here, for a while.
+    """The processes of this command, all of which come here, for a while.
 
     Raises:
         LostProcess: If they do not come together.
@@ -57,8 +57,8 @@ def _calling() -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         raise LostProcess(
-            "Another process of this training has ended.",
-            "Look for its own message above, then continue with --resume.",
+            "Another of the processes has ended.",
+            "Look for its own message above; a training goes on with --resume.",
         ) from error
 
 
@@ -153,6 +153,16 @@ class Several(Processes):
         with _calling():
             dist.broadcast(message, 0)
         return message.numpy().tobytes()
+
+    def exchanged(self, own: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+        """Each sends its own in turn."""
+        found = [own.new_empty(size, *own.shape[1:]) for size in sizes]
+        found[self.rank] = own.contiguous()
+        for rank, tensor in enumerate(found):
+            if tensor.numel():
+                with _calling():
+                    dist.broadcast(tensor, rank)
+        return found
 
     def gathered(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Each tensor's bytes, by way of the CPU."""

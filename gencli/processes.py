@@ -1,4 +1,4 @@
-"""What the processes of one training tell one another; where there is one, nothing.
+"""What the processes of one command tell one another; where there is one, nothing.
 
 Weights are the same in all processes at all times: they begin as the first's and take the same
 steps. Each process takes its part of every batch. What it finds there (gradients, losses, sums) is
@@ -8,6 +8,9 @@ hang on a clock or a signal are taken together. The first process alone writes a
 
 Random numbers of losses differ between processes, and so do the buffers that a model names in
 `per_process` (Markov chains).
+
+Images that are drawn or measured are dealt out by whole batches, each with random numbers of its
+own: what comes out is what one process alone gives.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ PREFIX = "process/"
 
 
 class Processes:
-    """One process alone; gencli/training/several.py has the others' way.
+    """One process alone; gencli/several.py has the others' way.
 
     Attributes:
         rank: This process's number; the first is 0.
@@ -87,6 +90,15 @@ class Processes:
         """What the first process finds, tensors by name; the others do not look."""
         return find()
 
+    def exchanged(self, own: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+        """What all processes have, by their ranks, on the CPU.
+
+        Args:
+            own: (B, ...), on the CPU.
+            sizes: B of each process; the other dimensions are the same in all.
+        """
+        return [own]
+
     def gathered(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of this process, and those of the same names of the others under `PREFIX`.
 
@@ -97,6 +109,10 @@ class Processes:
     def in_turn(self, work: Callable[[], T]) -> T:
         """Do what fills a cache: on each machine one process before the others."""
         return work()
+
+
+ALONE = Processes()
+"""One process, which is all there are."""
 
 
 def own_part(tensors: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
