@@ -23,7 +23,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from gencli import recipe, registry
-from gencli.config import Config, Field, bounds, describe_type, fields_of, required_type
+from gencli.config import Config, Field, bounds, fields_of, required_type, takes
 from gencli.registry import ModelSpec
 
 DOCS = Path(__file__).parent
@@ -205,13 +205,18 @@ def _docstring(module: str) -> str:
 
 
 def _option(field: Field) -> tuple[str, str, str, str]:
-    takes = describe_type(field.type)
+    wanted = takes(field)
     if field.min is not None or field.max is not None:
-        takes += f", {bounds(field)}"
+        wanted += f", {bounds(field)}"
     flag = f"`{field.flag}`"
     if required_type(field.type) is bool:
         flag += f", `--no-{field.flag[2:]}`"
-    return flag, takes, f"`{_text(field.default)}`" if field.default is not None else "", field.help
+    return (
+        flag,
+        wanted,
+        f"`{_text(field.default)}`" if field.default is not None else "",
+        field.help,
+    )
 
 
 def _text(value: object) -> str:

@@ -18,9 +18,20 @@ from gencli.errors import UsageError
 from gencli.kinds import Binarization, ConditionKind
 
 
-def option(default: Any, help: str, *, min: float | None = None, max: float | None = None) -> Any:
-    """A field of a config: its default, its help text, and the bounds of its value (inclusive)."""
-    return dataclasses.field(default=default, metadata={"help": help, "min": min, "max": max})
+def option(
+    default: Any,
+    help: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    words: Mapping[str, int] | None = None,
+) -> Any:
+    """A field of a config: its default, its help text, and the bounds of its value (inclusive).
+
+    Words stand for numbers of a meaning of their own, which the bounds do not hold for.
+    """
+    about = {"help": help, "min": min, "max": max, "words": words or {}}
+    return dataclasses.field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -134,6 +145,7 @@ class Field:
     help: str
     min: float | None
     max: float | None
+    words: Mapping[str, int]
 
     @property
     def flag(self) -> str:
@@ -152,6 +164,7 @@ def fields_of(config: type) -> list[Field]:
             f.metadata.get("help", ""),
             f.metadata.get("min"),
             f.metadata.get("max"),
+            f.metadata.get("words", {}),
         )
         for f in dataclasses.fields(config)
     ]
@@ -185,11 +198,13 @@ def parse_value(field: Field, value: Any) -> Any:
     """
     if value is None and type(None) in typing.get_args(field.type):
         return None
+    if isinstance(value, str) and value in field.words:
+        return field.words[value]
     try:
         parsed = _convert(field.type, value)
     except (TypeError, ValueError):
         raise UsageError(
-            f"{field.flag} cannot be {value!r}.", f"It takes {describe_type(field.type)}."
+            f"{field.flag} cannot be {value!r}.", f"It takes {takes(field)}."
         ) from None
     for number in parsed if isinstance(parsed, tuple) else (parsed,):
         low, high = field.min, field.max
@@ -222,6 +237,11 @@ def _convert(kind: Any, value: Any) -> Any:
     if isinstance(value, bool) or (kind is int and isinstance(value, float)):
         raise ValueError(value)
     return kind(value)
+
+
+def takes(field: Field) -> str:
+    """What an option takes, in words: its type, and words that stand for numbers."""
+    return " or ".join([describe_type(field.type), *field.words])
 
 
 def describe_type(kind: Any) -> str:

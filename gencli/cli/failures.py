@@ -10,14 +10,9 @@ from typing import Any
 import typer
 
 from gencli.errors import GencliError, UsageError
-from gencli.wording import readable_bytes
+from gencli.memory import ran_out, wanted
 
 MEMORY = "Use a smaller --batch-size, a smaller model or fewer images at once, or free memory."
-_NO_MEMORY = re.compile(
-    r"not enough memory|can't allocate memory|out of memory|overflow when unpacking long"
-    r"|size calculation overflowed|numel: integer multiplication overflow",
-    re.IGNORECASE,
-)
 _LONGEST = 300
 
 
@@ -35,10 +30,8 @@ def described(failure: BaseException, arguments: Sequence[str] = ()) -> GencliEr
     if any(isinstance(e, KeyboardInterrupt | typer.Abort) for e in _chain(failure)):
         return stopped()  # an import that was interrupted is told of as an ImportError
     reason = " ".join(str(failure).split())
-    if isinstance(failure, MemoryError) or (
-        isinstance(failure, RuntimeError | TypeError) and _NO_MEMORY.search(reason)
-    ):
-        return GencliError(f"There is not enough memory{_how_much(reason)}.", MEMORY)
+    if ran_out(failure):
+        return GencliError(f"There is not enough memory{wanted(failure)}.", MEMORY)
     if isinstance(failure, OSError) and failure.strerror:
         names = [os.fsdecode(n) for n in (failure.filename, failure.filename2) if n is not None]
         where = " -> ".join(names) or "standard output or another stream"
@@ -51,15 +44,6 @@ def described(failure: BaseException, arguments: Sequence[str] = ()) -> GencliEr
         f"This was not foreseen: {type(failure).__name__}{': ' if reason else ''}{reason}",
         "See more with GENCLI_DEBUG=1, and report it.",
     )
-
-
-def _how_much(reason: str) -> str:
-    """Such as ` for 1.2 GB`, where torch says so: in bytes on a CPU, in a unit on a GPU."""
-    found = re.search(r"tried to allocate ([\d.]+) (\w+)", reason, re.IGNORECASE)
-    if found is None:
-        return ""
-    amount, unit = found.groups()
-    return f" for {readable_bytes(float(amount)) if unit == 'bytes' else f'{amount} {unit}'}"
 
 
 def stopped() -> GencliError:

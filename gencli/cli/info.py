@@ -11,7 +11,7 @@ from gencli import overview, registry, runs
 from gencli.cli import console, run_sheet, shell_completion
 from gencli.cli.arguments import Force, Json, Quiet, be_quiet
 from gencli.cli.outputs import announce, target
-from gencli.config import describe_type, fields_of
+from gencli.config import fields_of, takes
 from gencli.data import catalogue
 from gencli.errors import RunError, UsageError
 
@@ -77,7 +77,7 @@ def _model(spec: registry.ModelSpec) -> dict[str, Any]:
         "options": {
             field.name: {
                 "default": field.default,
-                "type": describe_type(field.type),
+                "type": takes(field),
                 "help": field.help,
             }
             for field in fields_of(config)

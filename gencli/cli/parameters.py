@@ -37,6 +37,8 @@ def parameter(field: Field, panel: str, envvar: bool = True) -> inspect.Paramete
         names = [str(name) for name in typing.get_args(kind)]
         if len("|".join(names)) > _LONGEST_METAVAR:  # they would be broken in the middle of a word
             metavar, about = "NAME", f"{about.rstrip('.')}: {', '.join(names)}."
+    if field.words:
+        declared, metavar = str, "|".join(["N", *field.words])
     default: Any = field.default
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
@@ -53,8 +55,8 @@ def parameter(field: Field, panel: str, envvar: bool = True) -> inspect.Paramete
         envvar=f"GENCLI_{field.name.upper()}" if envvar else None,
         show_envvar=False,
         metavar=metavar,
-        min=field.min if kind in (int, float) else None,
-        max=field.max if kind in (int, float) else None,
+        min=field.min if declared in (int, float) else None,
+        max=field.max if declared in (int, float) else None,
         rich_help_panel=panel,
         autocompletion=shell_completion.OF_FIELD.get(field.name),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Literal
 
 import torch
 
-from gencli import runs
+from gencli import memory, runs
 from gencli.data.splits import ImageData
 from gencli.errors import DivergedError, GencliError, InterruptedRun
 from gencli.models.interface import GenerativeModel
@@ -19,6 +20,7 @@ from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
 from gencli.training.state import State
 from gencli.training.trainer import Trainer
+from gencli.training.trial import largest_batch
 
 
 def fit(
@@ -49,8 +51,32 @@ def fit(
         stop_after: A step after which to stop as if asked to.
 
     Raises:
-        GencliError: Of every kind.
+        GencliError: Of every kind; too little memory names a batch that fits.
     """
+    try:
+        return _fit(
+            run, network, data, settings, device, precision, reporter, processes, resume, stop_after
+        )
+    except (MemoryError, RuntimeError) as failure:
+        if not memory.ran_out(failure):
+            raise
+        wanted = memory.wanted(failure)
+    # What the failed step held is free now.
+    raise _too_large(network, data, settings, device, precision, processes.world, wanted)
+
+
+def _fit(
+    run: Run,
+    network: GenerativeModel,
+    data: ImageData,
+    settings: Settings,
+    device: torch.device,
+    precision: Literal["fp32", "bf16"],
+    reporter: Reporter,
+    processes: Processes,
+    resume: bool,
+    stop_after: int | None,
+) -> tuple[Run, Trainer, State]:
     status, began = "failed", time.monotonic()
     reporter, stop = Lasting(reporter), StopRequest(stop_after)
     try:
@@ -86,11 +112,6 @@ def fit(
     except DivergedError:
         status = "diverged"
         raise
-    except torch.OutOfMemoryError as error:
-        raise GencliError(
-            f"The device ran out of memory: {str(error).splitlines()[0]}",
-            "Use a smaller --batch-size, or --grad-accumulation 2.",
-        ) from None
     finally:
         try:
             if processes.rank == 0:
@@ -100,6 +121,33 @@ def fit(
                 raise
         finally:
             run.release()
+
+
+def _too_large(
+    network: GenerativeModel,
+    data: ImageData,
+    settings: Settings,
+    device: torch.device,
+    precision: Literal["fp32", "bf16"],
+    world: int,
+    wanted: str,
+) -> GencliError:
+    """What is said of too little memory: which batch fits, by trying."""
+    network.zero_grad(set_to_none=True)
+    n = min(settings.batch_size, len(data.train))
+    problem = f"There is not enough memory{wanted}, with {n} images a batch."
+    piece = -(-n // (world * settings.grad_accumulation))
+    try:
+        fits, _ = largest_batch(
+            network, data, replace(settings, grad_accumulation=1),
+            device=device, precision=precision, most=piece - 1,
+        )  # fmt: skip
+    except (GencliError, MemoryError, RuntimeError):
+        return GencliError(problem, "Use a smaller --batch-size, a smaller model, or free memory.")
+    pieces = -(-n // (world * fits))
+    return GencliError(
+        problem, f"This fits: --batch-size {world * fits}, or --grad-accumulation {pieces}."
+    )
 
 
 def _taken_over(run: Run) -> list[str]:

@@ -28,10 +28,11 @@ from gencli.training.circumstances import lengthened, processor, versions
 from gencli.training.fitting import fit
 from gencli.training.initial import take_over
 from gencli.training.reporter import Reporter
-from gencli.training.settings import MAY_CHANGE, Settings, resolve
+from gencli.training.settings import AUTO, MAY_CHANGE, Settings, resolve
 from gencli.training.shared import DataProgress, run_of_the_first, same_data
 from gencli.training.state import State
 from gencli.training.trainer import Trainer
+from gencli.training.trial import with_a_batch
 
 
 def start(
@@ -114,6 +115,9 @@ def _start(
         taken = take_over(network, init_from)
     if taken is not None:
         reporter.message(str(taken))
+    if settings.batch_size == AUTO:
+        settings, why = with_a_batch(settings, network, data, device, precision, processes)
+        reporter.message(f"batch size: {settings.batch_size} ({why})")
     record = {
         "model": spec.name,
         "config": dataclasses.asdict(options),

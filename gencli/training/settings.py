@@ -10,6 +10,9 @@ from typing import Any, Literal
 from gencli.config import Options, Training, option
 from gencli.errors import UsageError
 
+AUTO = 0
+"""As a batch's size, until one is found (gencli/training/trial.py)."""
+
 
 @dataclass(frozen=True)
 class Settings(Options):
@@ -21,7 +24,12 @@ class Settings(Options):
     epochs: int | None = option(None, "Times through the data, in total.", min=1)
     steps: int | None = option(None, "Optimisation steps, in total, instead of epochs.", min=1)
     max_time: str | None = option(None, "Stop after this long: 90s, 10m, 2h.")
-    batch_size: int = option(128, "Images per update, of all processes together.", min=1)
+    batch_size: int = option(
+        128,
+        "Images per update, of all processes together; auto: as many as fit in memory, up to 1024.",
+        min=1,
+        words={"auto": AUTO},
+    )
     grad_accumulation: int = option(
         1, "Pieces that a batch goes through the networks in; less memory, same result.", min=1
     )
