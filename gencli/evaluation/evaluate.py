@@ -108,9 +108,8 @@ def evaluate(
         dataclasses.asdict(model.config.sampling().parsed(sampling or {})), processes,
     )  # fmt: skip
     drawn = cache(measuring.draw)
-    look = processes.in_turn(  # first: perhaps it can't be had
-        partial(inception.extractor, measuring, wanted, n_samples)
-    )
+    # First: perhaps it can't be had.
+    look = processes.in_turn(partial(inception.extractor, measuring, wanted, n_samples))
     with evaluating(model):
         found = _likelihoods(measuring, wanted, n, k)
         if "bayes_accuracy" in wanted:
@@ -270,12 +269,8 @@ def _quality(
             f"{n_samples} samples are too few.", f"It takes at least {quality.FEWEST}."
         )
     if judge is None:
-        judge = measuring.processes.in_turn(
-            lambda: judge_for(
-                measuring.data,
-                progress=lambda done, total: measuring.progress("judge", done, total),
-            )
-        )
+        look = partial(judge_for, measuring.data, progress=partial(measuring.progress, "judge"))
+        judge = measuring.processes.in_turn(look)
     found = {"judge_accuracy": judge.accuracy()}
     if quality.KEYS.isdisjoint(wanted):
         return found

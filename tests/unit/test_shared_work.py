@@ -12,7 +12,7 @@ import pytest
 from tests.unit.together import run_apart
 
 DRAWN = ("sample", "vae", "--n", "45", "--batch-size", "7", "--format", "npz", "--out")
-KEYS = "nll_bound,nll_estimate,reconstruction,fd_judge"
+KEYS = "nll_bound,nll_estimate,reconstruction,confident"
 MEASURED = ("evaluate", "vae", "--json", "--batch-size", "7", "--samples", "60", "-k", "3")
 MEASURED += ("--metrics", KEYS)
 
