@@ -7,6 +7,7 @@ only a temporary file, which a later writer sweeps.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,11 +16,12 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from gencli.errors import GencliError
+from gencli.wording import readable_bytes
 
 OLD = 86_400.0
 """Seconds after which a temporary file belongs to no writer any more."""
@@ -50,23 +52,34 @@ def whole_file(
 
 @contextmanager
 def replacing(
-    target: Path, kind: type[GencliError] = GencliError, cure: str = "Give another place: --out."
+    target: Path,
+    kind: type[GencliError] = GencliError,
+    cure: str = "Give another place: --out.",
+    needs: int | None = None,
 ) -> Iterator[Path]:
     """A temporary path beside `target` that takes its place when the block ends well.
 
     For writers that want a path; the temporary name keeps the suffix, which some look at. When the
     block fails nothing is left behind and an older `target` stays as it was.
 
+    Args:
+        target: Its folder is there.
+        kind: Of the error.
+        cure: What the error tells the user to do.
+        needs: Bytes that will be written, where that is known.
+
     Raises:
         GencliError: As for `whole_file`.
     """
-    with _renamed(target, target.suffix, kind, cure) as temporary:
+    with _renamed(target, target.suffix, kind, cure, needs) as temporary:
         yield temporary
 
 
 @contextmanager
-def _renamed(target: Path, suffix: str, kind: type[GencliError], cure: str) -> Iterator[Path]:
-    with writing(target, kind, cure):
+def _renamed(
+    target: Path, suffix: str, kind: type[GencliError], cure: str, needs: int | None = None
+) -> Iterator[Path]:
+    with writing(target, kind, cure, needs):
         sweep(target.parent)
         temporary = _temporary(target, suffix)
         try:
@@ -81,16 +94,25 @@ def _renamed(target: Path, suffix: str, kind: type[GencliError], cure: str) -> I
 
 @contextmanager
 def whole_folder(
-    target: Path, kind: type[GencliError] = GencliError, cure: str = CURE
+    target: Path,
+    kind: type[GencliError] = GencliError,
+    cure: str = CURE,
+    needs: int | None = None,
 ) -> Iterator[Path]:
     """A folder to fill that appears as `target` when the block ends without an error.
 
     Where another process has put one there meanwhile, that one stays.
 
+    Args:
+        target: Its parent is made where there is none.
+        kind: Of the error.
+        cure: What the error tells the user to do.
+        needs: Bytes that will be written, where that is known.
+
     Raises:
         GencliError: If the operating system refuses, or `target` is there and is no folder.
     """
-    with writing(target, kind, cure):
+    with writing(target, kind, cure, needs):
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent)
         temporary = _temporary(target)
@@ -162,9 +184,14 @@ def sweep(folder: Path, older_than: float = OLD, names: re.Pattern[str] = _TEMPO
 
 @contextmanager
 def writing(
-    target: Path, kind: type[GencliError] = GencliError, cure: str = "Give another place: --out."
+    target: Path,
+    kind: type[GencliError] = GencliError,
+    cure: str = "Give another place: --out.",
+    needs: int | None = None,
 ) -> Iterator[None]:
     """Turn the operating system's refusals within the block into an error about `target`.
+
+    Of a full disk it says how much is free once what was half written is removed.
 
     Raises:
         GencliError: In place of an OSError; of the `kind` and with the `cure` that are given.
@@ -172,7 +199,19 @@ def writing(
     try:
         yield
     except OSError as error:
-        raise kind(f"{target} cannot be written: {error.strerror or error}.", cure) from error
+        why = f"{error.strerror or error}{_room(error, target, needs)}"
+        raise kind(f"{target} cannot be written: {why}.", cure) from error
+
+
+def _room(error: OSError, target: Path, needs: int | None) -> str:
+    """Such as ` (12.0 MB are needed and 3.1 MB are free)`, where a disk is full."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    wanted = f"{readable_bytes(needs)} are needed and " if needs is not None else ""
+    for folder in target.parents:
+        with suppress(OSError):
+            return f" ({wanted}{readable_bytes(shutil.disk_usage(folder).free)} are free)"
+    return ""
 
 
 def sync(path: Path) -> None:

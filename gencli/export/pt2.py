@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -40,8 +41,11 @@ def export_pt2(
     program = trace(decoder, seed)
     program.example_inputs = None
     description = json.dumps(describe(decoder, seed) | (metadata or {}), indent=2)
-    with replacing(target) as temporary:
-        torch.export.save(program, temporary, extra_files={"gencli.json": description})
+    # By way of memory: torch's own writer of files ends the process where a disk is full.
+    archive = io.BytesIO()
+    torch.export.save(program, archive, extra_files={"gencli.json": description})
+    with replacing(target, needs=len(archive.getbuffer())) as temporary:
+        temporary.write_bytes(archive.getbuffer())
         pickled = pickled_parts(temporary)
         if pickled:
             raise GencliError(

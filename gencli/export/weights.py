@@ -40,5 +40,6 @@ def export_weights(model: GenerativeModel, target: Path, metadata: dict[str, Any
         "gencli": json.dumps(metadata),
         "load": _LOAD.format(name=target.name),
     }
-    with replacing(target) as temporary:
-        temporary.write_bytes(save(tensors, header))  # `save_file` would hide it from other users
+    data = save(tensors, header)  # `save_file` would hide it from other users
+    with replacing(target, needs=len(data)) as temporary:
+        temporary.write_bytes(data)

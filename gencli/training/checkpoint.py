@@ -57,7 +57,8 @@ def save(
     """
     target = folder / f"step-{step:08d}"
     if not target.exists():
-        with whole_folder(target) as temporary:
+        needs = sum(t.nbytes for tensors in (model, trainer) for t in tensors.values())
+        with whole_folder(target, needs=needs) as temporary:
             files = {}
             for part, tensors in (("model", model), ("trainer", trainer)):
                 name = f"{part}.safetensors"
