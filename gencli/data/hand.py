@@ -20,7 +20,8 @@ _N_POINTS = max(len(a.points) for a in ALLOGRAPHS)
 
 def normal(rng: Generator, *shape: int) -> Floats:
     """(CHUNK, 1, *shape) standard normal draws cut off at 2: odd writers, but no scribblers."""
-    return np.clip(rng.standard_normal((CHUNK, 1, *shape), dtype=np.float32), -2, 2)
+    drawn = rng.standard_normal((CHUNK, 1, *shape), dtype=np.float32)
+    return np.clip(drawn.astype(np.float64), -2, 2)
 
 
 def choose_forms(rng: Generator, labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -42,9 +43,9 @@ def write(rng: Generator, forms: NDArray[np.int64]) -> tuple[Floats, Floats]:
     jitter = 0.036 * hand * rng.standard_normal((CHUNK, _N_POINTS, 2), dtype=np.float32)
     misplace = 0.04 * hand * rng.standard_normal((CHUNK, 3, 2), dtype=np.float32)
     overshoot = 0.22 * rng.standard_normal((CHUNK, _N_POINTS, 1), dtype=np.float32)
-    rounding = rng.uniform(0.0, 1.1, (CHUNK, 1, 1)).astype(np.float32)
-    path = np.empty((CHUNK, N_SAMPLES, 2), np.float32)
-    down = np.empty((CHUNK, N_SAMPLES), np.float32)
+    rounding = rng.uniform(0.0, 1.1, (CHUNK, 1, 1))
+    path = np.empty((CHUNK, N_SAMPLES, 2))
+    down = np.empty((CHUNK, N_SAMPLES))
     for form, shape in enumerate(ALLOGRAPHS):
         rows = np.flatnonzero(forms == form)
         points = shape.points + jitter[rows, : len(shape.points)]
@@ -66,8 +67,8 @@ def deform(rng: Generator, path: Floats, forms: NDArray[np.int64]) -> tuple[Floa
     """
     frequency = np.arange(1, 7)
     phase = np.pi * np.linspace(0, 1, N_SAMPLES)[:, None] * frequency
-    waves = np.concatenate([np.sin(phase), np.cos(phase)], axis=1).astype(np.float32)
-    amplitude = np.tile(0.014 / np.sqrt(frequency), 2).astype(np.float32)[:, None]
+    waves = np.concatenate([np.sin(phase), np.cos(phase)], axis=1)
+    amplitude = np.tile(0.014 / np.sqrt(frequency), 2)[:, None]
     path = path + waves @ (amplitude * rng.standard_normal((CHUNK, 12, 2), dtype=np.float32))
 
     x, y = path[..., 0], path[..., 1]
@@ -87,7 +88,7 @@ def deform(rng: Generator, path: Floats, forms: NDArray[np.int64]) -> tuple[Floa
 
 def pressure(rng: Generator, path: Floats) -> Floats:
     """(N, S) the pen's width along the path, about one: slow changes, light ends, a nib's angle."""
-    at = np.linspace(0, 1, N_SAMPLES, dtype=np.float32)
+    at = np.linspace(0, 1, N_SAMPLES)
     swell = 0.1 * normal(rng) * np.cos(np.pi * at) + 0.08 * normal(rng) * np.cos(2 * np.pi * at)
     swell += 0.06 * normal(rng) * np.sin(7 * at + normal(rng))
     swell = swell + 0.06 * rng.standard_normal(
@@ -98,5 +99,5 @@ def pressure(rng: Generator, path: Floats) -> Floats:
     nib = 0.1 * normal(rng) + 0.05
     taper = np.abs(0.25 * normal(rng, 2)) * np.stack([at < 0.07, at > 0.9], -1)
     width = 1 + swell + nib * (np.abs(heading[..., 1]) - 0.6) - taper.sum(axis=-1)
-    pressure: Floats = np.clip(width, 0.5, 1.6).astype(np.float32)
+    pressure: Floats = np.clip(width, 0.5, 1.6)
     return pressure

@@ -99,5 +99,5 @@ def shades(rng: np.random.Generator, colour: NDArray[np.int64]) -> Floats:
     n = len(colour)
     lightness = rng.uniform(-0.04, 0.04, (n, 1))
     hue = rng.uniform(-0.03, 0.03, (n, 3))
-    shade: Floats = np.clip(_RGB[colour] + lightness + hue, 0.02, 0.98).astype(np.float32)
+    shade: Floats = np.clip(_RGB[colour] + lightness + hue, 0.02, 0.98)
     return shade

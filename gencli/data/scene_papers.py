@@ -35,18 +35,18 @@ def grounds(
         Rows -> (n, 3, size, size) sRGB, perhaps a little outside of [0, 1].
     """
     n = len(colour)
-    angle = rng.uniform(0, 2 * np.pi, (n, 1, 1)).astype(np.float32)
-    cycles = rng.uniform(2.5, 5.5, (n, 1, 1)).astype(np.float32)
-    phase = rng.uniform(0, 1, (n, 1, 1)).astype(np.float32)
-    strength = (rng.uniform(0.7, 1, n) * _STRENGTHS[texture]).astype(np.float32)
-    speckles = rng.random((n, 2, 1, _SPECKLES), dtype=np.float32) - np.float32(0.5)
-    blur = rng.uniform(*_SPECKLE, (n, 1, 1, _SPECKLES)).astype(np.float32)
-    sign = rng.choice(np.array([-1, 1], np.float32), (n, 1, _SPECKLES))
-    place = ((np.arange(size) + 0.5) / size - 0.5).astype(np.float32)
+    angle = rng.uniform(0, 2 * np.pi, (n, 1, 1))
+    cycles = rng.uniform(2.5, 5.5, (n, 1, 1))
+    phase = rng.uniform(0, 1, (n, 1, 1))
+    strength = rng.uniform(0.7, 1, n) * _STRENGTHS[texture]
+    speckles = rng.random((n, 2, 1, _SPECKLES), dtype=np.float32).astype(np.float64) - 0.5
+    blur = rng.uniform(*_SPECKLE, (n, 1, 1, _SPECKLES))
+    sign = rng.choice(np.array([-1.0, 1.0]), (n, 1, _SPECKLES))
+    place = (np.arange(size) + 0.5) / size - 0.5
 
     def ground(rows: slice) -> Floats:
         kind = texture[rows]
-        pattern = np.zeros((len(kind), size, size), np.float32)
+        pattern = np.zeros((len(kind), size, size))
         at = angle[rows], cycles[rows], phase[rows]
         which = kind == TEXTURES.index("shaded")
         turn = at[0][which]

@@ -136,14 +136,14 @@ def _draw_chunk(seed: int, index: int, out: NDArray[np.uint8]) -> Attributes:
     centres = _place(rng, digits, what.count, slant)
     ink = shades(rng, what.ink)
     paper = grounds(rng, shades(rng, what.paper), what.texture, out.shape[-1])
-    edge = rng.uniform(0.9, 1.2, CHUNK).astype(np.float32)
+    edge = rng.uniform(0.9, 1.2, CHUNK)
     batch = max(1, _PIXELS // out.shape[-1] ** 2)
     for start in range(0, len(out), batch):
         b = slice(start, min(start + batch, len(out)))
-        cover = np.zeros((b.stop - b.start, *out.shape[-2:]), np.float32)
+        cover = np.zeros((b.stop - b.start, *out.shape[-2:]))
         for k, digit in enumerate(digits):
             rows = start + np.flatnonzero(what.count[b] >= k)
-            blur = (_BLUR * size[rows]).astype(np.float32)
+            blur = _BLUR * size[rows]
             depth = _rasterise(digit, rows, centres[rows, k], blur, out.shape[-1])
             inked = np.clip(depth / edge[rows, None, None] + 0.5, 0, 1)
             cover[rows - start] = np.maximum(cover[rows - start], inked)
@@ -156,7 +156,7 @@ def _draw_chunk(seed: int, index: int, out: NDArray[np.uint8]) -> Attributes:
 def _between(rng: Generator, ranges: NDArray[np.float64]) -> Floats:
     """(N,) uniform draws, one from each range (N, 2)."""
     low, high = ranges[:, 0], ranges[:, 1]
-    drawn: Floats = rng.uniform(low, high).astype(np.float32)
+    drawn: Floats = rng.uniform(low, high)
     return drawn
 
 
@@ -176,7 +176,7 @@ def _write(
     path = (path - ((low + high) / 2)[:, None]) * scale[:, None, None]
     half = (high - low) * scale[:, None] / 2 + radius
     step = down[:, :-1] * np.linalg.norm(np.diff(path, axis=1), axis=-1)
-    length = np.zeros(path.shape[:2], np.float32)
+    length = np.zeros(path.shape[:2])
     length[:, :-1] += step / 2
     length[:, 1:] += step / 2
     along = path[..., 0] + slant[:, None] * path[..., 1]
@@ -194,13 +194,13 @@ def _place(
     half = np.stack([digit.half for digit in digits], axis=1)[:, None]  # (N, 1, K, 2)
     ends = np.stack([digit.along for digit in digits], axis=1)[:, None]
     free = np.maximum(0, 1 - 2 * (half + _MARGIN))
-    drawn = rng.random((CHUNK, _PLACES, len(digits), 2), dtype=np.float32)
+    drawn = rng.random((CHUNK, _PLACES, len(digits), 2), dtype=np.float32).astype(np.float64)
     outward = (1 - np.cos(np.pi * drawn[:, _PLACES // 2 :])) / 2  # where anywhere leaves no room
     drawn[:, _PLACES // 2 :] = outward
     centres: Floats = 0.5 + (drawn - 0.5) * free
     across = (centres @ np.stack([np.ones_like(slant), slant], axis=-1)[:, None, :, None])[..., 0]
     low, high = across + ends[..., 0], across + ends[..., 1]
-    gap = np.full((CHUNK, _PLACES), np.inf, np.float32)
+    gap = np.full((CHUNK, _PLACES), np.inf)
     for a, b in ((0, 1), (0, 2), (1, 2)):
         boxes = np.abs(centres[:, :, a] - centres[:, :, b]) - (half[:, :, a] + half[:, :, b])
         slanted = np.maximum(low[..., a] - high[..., b], low[..., b] - high[..., a])
@@ -215,15 +215,15 @@ def _rasterise(
     digit: _Strokes, rows: NDArray[np.int64], centre: Floats, blur: Floats, size: int
 ) -> Floats:
     """(n, size, size) depth in the ink of some pictures, in pixels, negative outside."""
-    grid = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    grid = (np.arange(size) + 0.5) / size
     path, pen = digit.path[rows] + centre[:, None], digit.pen[rows]
     pen = np.maximum(pen, _LEAST_PEN / size)
     scale = (0.5 / blur**2)[:, None]
     gauss = np.exp(-scale[..., None, None] * (path[..., None] - grid) ** 2)  # (n, S, 2, size)
     weight = digit.length[rows] / (blur[:, None] * np.sqrt(2 * np.pi)) * np.exp(scale * pen**2)
-    columns = gauss[:, :, 0] * weight[..., None].astype(np.float32)
+    columns = gauss[:, :, 0] * weight[..., None]
     density = np.swapaxes(gauss[:, :, 1], 1, 2) @ columns
-    depth = np.log(density + np.float32(1e-12)) / scale[..., None]
+    depth = np.log(density + 1e-12) / scale[..., None]
     radius = pen.mean(axis=1)[:, None, None]
     distance: Floats = size * (radius - np.sqrt(np.maximum(radius**2 - depth, 0)))
     return distance

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.float64]
 
 N_SAMPLES = 80  # points per glyph; a path is about 43 pixels long, so 0.55 pixels apart
 ROUNDING = 2.5  # samples, the standard deviation of the smoothing that rounds corners
@@ -62,7 +62,7 @@ class Allograph:
     def points(self) -> Floats:
         """(P, 2) control points; x about the path's middle, y from -0.5 (top) to 0.5."""
         tokens = [token.split(",") for token in self.path.split() if token not in "/|"]
-        points: Floats = np.array(tokens, dtype=np.float32) / np.float32(100) - np.float32(0.5)
+        points: Floats = np.array(tokens, dtype=np.float64) / 100 - 0.5
         points[:, 0] -= (points[:, 0].min() + points[:, 0].max()) / 2
         return points
 
@@ -78,7 +78,7 @@ class Allograph:
             at = np.linspace(0, knots[-1], count)
             rows[start : start + count, a : b + 1] = spline_matrix(knots, at)
             start += count
-        return rows.astype(np.float32)
+        return rows
 
     @cached_property
     def stroke(self) -> NDArray[np.int64]:
@@ -93,11 +93,11 @@ class Allograph:
         index = np.arange(N_SAMPLES)
         kernel = np.exp(-((index[:, None] - index) ** 2) / (2 * ROUNDING**2))
         kernel *= self.stroke[:, None] == self.stroke
-        smoothed: Floats = (kernel / kernel.sum(axis=1, keepdims=True)).astype(np.float32)
+        smoothed: Floats = kernel / kernel.sum(axis=1, keepdims=True)
         return smoothed @ self.sampler
 
     def _knots(self, a: int, b: int) -> NDArray[np.float64]:
-        steps = np.diff(self.points[a : b + 1].astype(np.float64), axis=0)
+        steps = np.diff(self.points[a : b + 1], axis=0)
         return np.concatenate([[0.0], np.cumsum(np.sqrt((steps**2).sum(axis=1)))])
 
 

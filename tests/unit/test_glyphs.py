@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -168,3 +171,27 @@ def test_spline_interpolates_and_is_natural() -> None:
     assert abs(curvature[-1]) < 0.15
     assert np.abs(np.diff(curvature)).max() < 0.3  # ... and without jumps in between
     np.testing.assert_allclose(spline_matrix(knots, at) @ (2 * knots + 1), 2 * at + 1, atol=1e-12)
+
+
+_HASHES = """
+import hashlib
+from gencli.data import glyphs, scenes
+for drawn in (glyphs.render(2_000, seed=1), scenes.render(300, seed=1, size=32)):
+    print(hashlib.sha256(drawn.images.tobytes()).hexdigest()[:12])
+"""
+
+
+def test_the_same_pixels_by_another_processor() -> None:
+    """Other exponentials and matrix products, as an older processor has them."""
+    older = {"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3", "OPENBLAS_CORETYPE": "Prescott"}
+    hashes = [
+        subprocess.run(
+            [sys.executable, "-c", _HASHES],
+            env=os.environ | other,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for other in ({}, older)
+    ]
+    assert hashes[0] == hashes[1] == ["29c1461a6a9b", "dc7843d2d541"]
