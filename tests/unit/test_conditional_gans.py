@@ -21,7 +21,7 @@ MLP = {**SMALL, "network": "mlp", "conditional": True}
 OPTIONS: dict[str, dict[str, Any]] = {
     "cgan": {**SMALL, "network": "mlp"},
     "gan": {**SMALL, "conditional": True},
-    "dcgan": {**SMALL, "conditional": True, "hidden": 16, "d_lr_scale": 1.0},
+    "dcgan": {**SMALL, "conditional": True, "hidden": 16, "d_lr_scale": 1.0, "r1": 0.2},
     "wgan": {**MLP, "clip": 0.1, "d_steps": 2},
     "wgan-gp": {**MLP, "d_steps": 2},
     "lsgan": MLP,
@@ -96,7 +96,7 @@ def strokes(n: int) -> Batch:
 
 def test_a_discriminator_that_is_told_classes_does_not_win() -> None:
     """By default; with --r1 0 its means go on to 0.9 and 0.1, and a class is one image."""
-    model = build("dcgan", latent_dim=8, d_width=8, hidden=64, d_lr_scale=0.3)
+    model = build("dcgan", latent_dim=8, d_width=8, hidden=64, d_lr_scale=0.3, r1=None)
     updates = model.updates()
     optimizers = [
         torch.optim.Adam(u.parameters, 5e-3 * u.optimizer.lr_scale, betas=(0.5, 0.999))
