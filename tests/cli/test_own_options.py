@@ -115,9 +115,9 @@ def test_what_does_not_fit_is_refused_by_name(
     ("verb", "options"),
     [
         ("sample", ["--temperature", "0.5"]),
-        ("sample", ["--top-k", "40", "--prompt", "a two"]),
-        ("interpolate", ["--guidance", "2"]),
-        ("evaluate", ["--chains", "20"]),
+        pytest.param("sample", ["--top-k", "40", "--prompt", "a two"], marks=pytest.mark.slow),
+        pytest.param("interpolate", ["--guidance", "2"], marks=pytest.mark.slow),
+        pytest.param("evaluate", ["--chains", "20"], marks=pytest.mark.slow),
     ],
 )
 def test_a_missing_run_is_what_is_wrong_whatever_the_options(

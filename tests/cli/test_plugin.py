@@ -55,6 +55,7 @@ def test_the_list_and_the_help_of_train_have_it(sketch: Gencli):
     assert "--latent-dim" in sketch("train", "sketch", "--help").stdout
 
 
+@pytest.mark.slow
 def test_resumed_to_more_steps_equals_one_run(sketch: Gencli):
     sketch("train", "sketch", *TINY, "--steps", "8", "--name", "whole", "-q")
     sketch("train", "sketch", *TINY, "--steps", "3", "--name", "parted", "-q")

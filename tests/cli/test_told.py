@@ -50,7 +50,7 @@ def test_after_a_training(told: list[str]):
         pytest.param(
             ["interpolate", "vae", "--rows", "1", "--points", "2"], marks=pytest.mark.slow
         ),
-        ["evaluate", "vae", "--metrics", "reconstruction"],
+        pytest.param(["evaluate", "vae", "--metrics", "reconstruction"], marks=pytest.mark.slow),
         pytest.param(["export", "vae", "--format", "weights"], marks=pytest.mark.slow),
     ],
     ids=["sample", "interpolate", "evaluate", "export"],
