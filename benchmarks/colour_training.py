@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from common import alternate, child, gencli_train, report
+from dcgan_training import play
 from mapped_data import make_folder
 from torch import Tensor, nn
 
@@ -155,22 +156,7 @@ def plain_dcgan(folder: str, steps: int) -> None:
         down += [nn.LeakyReLU(0.2)]
     generator = nn.Sequential(*up, nn.Sigmoid())
     discriminator = nn.Sequential(*down, nn.Flatten(), nn.Linear(4 * 4 * 256, 1))
-    g_optimizer = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
-    d_optimizer = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
-    size = BATCHES["dcgan"]
-    ones, zeros, losses = torch.ones(size, 1), torch.zeros(size, 1), 0.0
-    for x in batches(folder, size, steps):
-        fake = generator(torch.randn(size, LATENT))
-        d_optimizer.zero_grad()
-        d_loss = F.binary_cross_entropy_with_logits(discriminator(x), ones)
-        d_loss += F.binary_cross_entropy_with_logits(discriminator(fake.detach()), zeros)
-        d_loss.backward()
-        d_optimizer.step()
-        g_optimizer.zero_grad()
-        g_loss = F.binary_cross_entropy_with_logits(discriminator(fake), ones)
-        g_loss.backward()
-        g_optimizer.step()
-        losses += d_loss.item() + g_loss.item()
+    play(generator, discriminator, batches(folder, BATCHES["dcgan"], steps))
 
 
 PLAIN: dict[str, Callable[[str, int], None]] = {"ddpm": plain_ddpm, "dcgan": plain_dcgan}

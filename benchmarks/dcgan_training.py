@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
 from common import alternate, child, gencli_train, matmul_rate, report
-from torch import nn
+from torch import Tensor, nn
 from vae_training import TextbookMNIST
 
 BATCH, LATENT = 256, 64
@@ -57,18 +59,14 @@ def networks() -> tuple[nn.Sequential, nn.Sequential]:
     return generator, discriminator
 
 
-def plain(steps: int) -> float:
-    """Images per second of the textbook loop."""
-    from torch.utils.data import DataLoader
-
-    loader = DataLoader(TextbookMNIST(), batch_size=BATCH, shuffle=True)
-    generator, discriminator = networks()
+def play(generator: nn.Module, discriminator: nn.Module, batches: Iterable[Tensor]) -> None:
+    """The textbook's loop over batches of one size."""
     g_optimizer = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
     d_optimizer = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
-    ones, zeros = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
-    losses, began, done = 0.0, time.perf_counter(), 0
-    for x, _ in loader:
-        fake = generator(torch.randn(BATCH, LATENT))
+    losses = 0.0
+    for x in batches:
+        ones, zeros = torch.ones(len(x), 1), torch.zeros(len(x), 1)
+        fake = generator(torch.randn(len(x), LATENT))
         d_optimizer.zero_grad()
         d_loss = F.binary_cross_entropy_with_logits(discriminator(x), ones)
         d_loss += F.binary_cross_entropy_with_logits(discriminator(fake.detach()), zeros)
@@ -79,10 +77,16 @@ def plain(steps: int) -> float:
         g_loss.backward()
         g_optimizer.step()
         losses += d_loss.item() + g_loss.item()
-        done += 1
-        if done == steps:
-            break
-    return done * BATCH / (time.perf_counter() - began)
+
+
+def plain(steps: int) -> float:
+    """Images per second of the textbook loop."""
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(TextbookMNIST(), batch_size=BATCH, shuffle=True)
+    players, began = networks(), time.perf_counter()
+    play(*players, (x for x, _ in islice(loader, steps)))
+    return min(steps, len(loader)) * BATCH / (time.perf_counter() - began)
 
 
 def main() -> None:
