@@ -12,6 +12,7 @@ was last read. Both keys hold captions too.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -87,7 +88,9 @@ def load_folder(
         with strict_pillow():
             hashes, sizes = zip(
                 *each(
-                    lambda name: _glance(root / name, image_size is None or pairs is not None),
+                    lambda name: _glance(
+                        os.path.join(root, name), image_size is None or pairs is not None
+                    ),
                     names,
                     f"reading {root.name}",
                     progress,
@@ -144,10 +147,11 @@ def _recall(pointer: Path) -> tuple[str, int]:
         return "", 0
 
 
-def _glance(path: Path, sized: bool) -> tuple[str, tuple[int, int] | None]:
+def _glance(path: str, sized: bool) -> tuple[str, tuple[int, int] | None]:
     """A hash of a file's content, and the image's size where it is asked for and known."""
     try:
-        content = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
     except OSError:
         return "", None  # decoding will say why
     size = None

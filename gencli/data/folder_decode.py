@@ -6,6 +6,7 @@ where it was.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 
 from gencli.atomic import discard, sweep, writing
 from gencli.data.cache import CURE, Images, Stored, cached, digest
-from gencli.data.decode import BROKEN, decode, strict_pillow, why_broken
+from gencli.data.decode import BROKEN, strict_pillow, why_broken
 from gencli.data.fetch import Progress
 from gencli.data.folder_captions import Written, with_captions
 from gencli.data.folder_files import each
 from gencli.data.folder_names import arrange
 from gencli.data.pairs import Matched
+from gencli.data.readers import read_all
 from gencli.errors import DataError
 from gencli.memory import see_that_they_fit
 from gencli.wording import readable_bytes
@@ -60,24 +62,37 @@ def in_memory(
     """All images in one array."""
     n_images = 1 if matched is None else 2
     pixels = np.empty((len(names), n_images, 3, size, size), np.uint8)
+    what = f"decoding {root.name}"
 
-    def read(number: int) -> list[int] | str:
-        """Put images in their place and give their channels, or say why they cannot be read."""
+    def read_pair(number: int) -> list[int] | str:
+        """Put two images in their place and give their channels, or say why they cannot be read."""
+        assert matched is not None
         name = names[number]
         try:
-            path = root / name
-            images = (decode(path, size),) if matched is None else matched.decode(path, name, size)
+            images = matched.decode(os.path.join(root, name), name, size)
         except BROKEN as error:
-            return f"{name} ({why_broken(error)})"
+            return why_broken(error)
         for place, image in zip(pixels[number], images, strict=True):
             place[:] = image
         return [len(image) for image in images]
 
+    results: Sequence[list[int] | int | str]
     with strict_pillow():
-        results = each(read, range(len(names)), f"decoding {root.name}", progress)
-    bad = tuple(result for result in results if isinstance(result, str))
-    missing = [0] * n_images
+        if matched is None:
+            paths = [os.path.join(root, name) for name in names]
+            results = read_all(
+                paths, pixels[:, 0], lambda n: progress and progress(what, n, len(names))
+            )
+        else:
+            results = each(read_pair, range(len(names)), what, progress)
+    bad = tuple(
+        f"{name} ({result})"
+        for name, result in zip(names, results, strict=True)
+        if isinstance(result, str)
+    )
+    missing = 0 if matched is None else [0, 0]
     channels = np.array([missing if isinstance(r, str) else r for r in results], np.int64)
+    channels = channels.reshape(len(names), n_images)
     flat = pixels.reshape(len(names), -1, size, size)
     return Decoded(lambda rows: flat[rows], channels, bad)
 
@@ -183,7 +198,7 @@ def assemble(
     images = {}
     for split, rows in layout.splits.items():
         if place is None:
-            images[split] = decoded.at(good[rows])[:, planes]
+            images[split] = _chosen(decoded.at(good[rows]), planes)
         else:
             target = place / f"{split}-images.npy"
             images[split] = _on_disk(target, decoded, good[rows], planes)
@@ -206,8 +221,15 @@ def _on_disk(target: Path, decoded: Decoded, rows: Rows, planes: list[int]) -> I
     array: Images = open_memmap(target, "w+", np.uint8, (len(rows), len(planes), size, size))
     for first in range(0, len(rows), n):
         some = rows[first : first + n]
-        array[first : first + len(some)] = decoded.at(some)[:, planes]
+        array[first : first + len(some)] = _chosen(decoded.at(some), planes)
     return array
+
+
+def _chosen(images: Images, planes: list[int]) -> Images:
+    """Some planes of images, in memory as they are in order: NumPy is slow at writing others."""
+    if planes == list(range(images.shape[1])):
+        return images
+    return np.ascontiguousarray(images[:, planes])
 
 
 def bad_images(root: Path, bad: Sequence[str], n: int) -> DataError:

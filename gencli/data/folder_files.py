@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 """Files at the top, or in the folder of a split, that hold captions of the images below."""
 
 _BUNCH = 32  # files per task of the pool
+_QUICK = 3e-4  # seconds for an item; threads would spend more on waiting for each other
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -64,7 +66,7 @@ def scan(root: Path) -> Found:
                 name = prefix + entry.name
                 if entry.name.startswith("."):
                     continue
-                suffix = Path(entry.name).suffix.lower()
+                suffix = os.path.splitext(entry.name)[1].lower()
                 if entry.is_dir():
                     walk(entry.path, name + "/")
                 elif suffix in SUFFIXES and (entry.is_file() or entry.is_symlink()):
@@ -127,15 +129,27 @@ def count_others(others: Iterable[str]) -> str:
 def each(
     function: Callable[[S], T], items: Sequence[S], what: str, progress: Progress | None
 ) -> list[T]:
-    """`function` of every item, by a pool of threads."""
-    bunches = [items[i : i + _BUNCH] for i in range(0, len(items), _BUNCH)]
+    """`function` of every item, by a pool of threads where an item takes long enough for that."""
+    bunches = deque(items[i : i + _BUNCH] for i in range(0, len(items), _BUNCH))
     results: list[T] = []
+
+    def add(part: list[T]) -> None:
+        results.extend(part)
+        if progress:
+            progress(what, len(results), len(items))
+
+    def of(bunch: Sequence[S]) -> list[T]:
+        return [function(item) for item in bunch]
+
+    seconds = 0.0
+    while bunches and seconds <= _QUICK * _BUNCH:
+        began = time.perf_counter()
+        add(of(bunches.popleft()))
+        seconds = time.perf_counter() - began
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        for part in pool.map(lambda bunch: [function(item) for item in bunch], bunches):
-            results += part
-            if progress:
-                progress(what, len(results), len(items))
+        for part in pool.map(of, bunches):
+            add(part)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
     return results

@@ -52,7 +52,7 @@ class Matched:
     sources: dict[str, str] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
 
-    def decode(self, path: Path, name: str, size: int) -> tuple[Images, Images]:
+    def decode(self, path: str | Path, name: str, size: int) -> tuple[Images, Images]:
         """An image and its source, each (C, size, size).
 
         Args:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gencli.data import folder as folders
-from gencli.data import folder_decode
+from gencli.data import readers
 from gencli.data.folder import load_folder
 from gencli.errors import DataError
 
@@ -38,7 +38,7 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(folder_decode, "decode", fail)
+    monkeypatch.setattr(readers, "decode", fail)
 
 
 def test_folder_becomes_arrays(root: Path) -> None:

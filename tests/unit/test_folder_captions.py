@@ -13,7 +13,7 @@ from PIL import Image
 
 from gencli.cli.inspect import lines
 from gencli.data import folder as folders
-from gencli.data import folder_captions, folder_decode
+from gencli.data import folder_captions, readers
 from gencli.data.captions import NOTHING, UNKNOWN
 from gencli.data.folder import load_folder
 from gencli.data.inspection import inspect, n_captioned, to_json
@@ -141,7 +141,7 @@ def test_unchanged_captions_are_not_read_again(root: Path, monkeypatch) -> None:
     as_texts(root, rows(root))
     first = loaded(root)
     with monkeypatch.context() as patch:
-        patch.setattr(folder_decode, "decode", None)
+        patch.setattr(readers, "decode", None)
         for name in ("_glance", "read_captions"):
             patch.setattr(folders, name, None)
         again = loaded(root)

@@ -11,7 +11,7 @@ from PIL import Image
 
 import gencli
 from gencli import memory
-from gencli.data import folder_decode
+from gencli.data import folder_decode, readers
 from gencli.data.folder import load_folder
 from gencli.data.likeness import nearly_same
 from gencli.data.load import load
@@ -75,16 +75,17 @@ def test_reading_that_was_stopped_goes_on(
     home: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    real = folder_decode.decode
+    real = readers.decode
 
-    def decode(path: Path, size: int) -> np.ndarray:
-        if path.name == "20.png" and "20.png" not in read:
-            read.append(path.name)
+    def decode(path: str, size: int) -> np.ndarray:
+        name = Path(path).name
+        if name == "20.png" and name not in read:
+            read.append(name)
             raise KeyboardInterrupt
-        read.append(path.name)
+        read.append(name)
         return real(path, size)
 
-    monkeypatch.setattr(folder_decode, "decode", decode)
+    monkeypatch.setattr(readers, "decode", decode)
     with pytest.raises(KeyboardInterrupt):
         load_folder(root, skip_bad=True)
     read_first = set(read)
