@@ -2,8 +2,8 @@
 
     python benchmarks/jpeg_decoding.py [--images 50000] [--size 32] [--folder PATH] [--pairs 3]
 
-gencli decodes every file once, into its cache on disk, on all cores. The plain program goes through an
-ImageFolder with ToTensor once, by a DataLoader with two workers, as each of its epochs does. In
+gencli decodes every file once, into its cache on disk, on all cores. The plain program goes through
+an ImageFolder with ToTensor once, by a DataLoader with two workers, as each of its epochs does. In
 alternation, each in a process of its own that has imported what it needs; files are in the
 system's cache. The folder is made first, of 1,000 different files and links to them, unless given.
 """
