@@ -67,13 +67,12 @@ class Checkpoint:
         """
         path = self.path / "state.json"
         guarded.refuse_link(self.path)
-        state = guarded.read_json(path, ANOTHER)
+        text = guarded.content(path, ANOTHER)
+        state = guarded.parsed(text, path, ANOTHER)
         check_format(state, path)
         guarded.check_fields(state, _FIELDS, path, ANOTHER)
         whole = sealed({name: v for name, v in state.items() if name != "checksum"})
-        with guarded.reading(path, guarded.JSON_BYTES) as file:
-            same = file.read() == to_json(whole)  # to the byte: 0.1 and 0.10 are two
-        if not same:
+        if text != to_json(whole):  # to the byte: 0.1 and 0.10 are two
             raise RunError(f"{path} is damaged: its checksum is another.", ANOTHER)
         numbers = [v for v in state.values() if isinstance(v, int | float)]
         if state["step"] != self.step or not all(-1e300 < v < 1e300 for v in numbers):

@@ -102,12 +102,32 @@ def read_json(path: Path, cure: str) -> dict[str, Any]:
     Raises:
         RunError: If there is none; `cure` says what to do.
     """
+    return parsed(content(path, cure), path, cure)
+
+
+def content(path: Path, cure: str) -> bytes:
+    """What a file of JSON holds.
+
+    Raises:
+        RunError: If it cannot be read; `cure` says what to do.
+    """
     try:
         with reading(path, JSON_BYTES) as file:
-            document = json.loads(file.read().decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RunError(f"{path} cannot be read: {reason}.", cure) from None
+            return file.read()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.", cure) from None
+
+
+def parsed(text: bytes, path: Path, cure: str) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        RunError: If it holds none; `cure` says what to do.
+    """
+    try:
+        document = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read: {error}.", cure) from None
     if not isinstance(document, dict):
         raise RunError(f"{path} is no JSON object.", cure)
     return document

@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gencli.atomic import discard, whole_folder
+from gencli.atomic import discard, whole_folder, writing
 from gencli.errors import DataError
 
 FORMAT = 3
@@ -73,6 +74,9 @@ def cached(folder: Path, key: str, build: Callable[[], Stored]) -> Stored:
     entry = folder / f"arrays-{key[:32]}"
     with suppress(*_UNREADABLE):
         return _read(entry)
+    with writing(folder, DataError, CURE):  # before the work, not after it
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
     stored = build()
     try:
         with whole_folder(entry, DataError, CURE) as temporary:

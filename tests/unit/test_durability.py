@@ -59,15 +59,16 @@ def test_a_whole_run_loads_and_resumes(run: Run):
 
 
 @pytest.mark.reliability
+@pytest.mark.parametrize("n", [50, pytest.param(1_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["model.safetensors", "trainer.safetensors", "state.json"])
 def test_a_flipped_bit_or_a_cut_is_noticed(
-    run: Run, name: str, record_property: Callable[[str, int], None]
+    run: Run, name: str, n: int, record_property: Callable[[str, int], None]
 ):
-    record_property("flips caught", 50)
+    record_property("flips caught", n)
     path = run.checkpoint().path / name
     whole = path.read_bytes()
     rng = random.Random(name)
-    for _ in range(50):
+    for _ in range(n):
         damaged = bytearray(whole)
         damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)

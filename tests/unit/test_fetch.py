@@ -56,6 +56,11 @@ class Handler(BaseHTTPRequestHandler):
             "broken gzip": gzip.compress(CONTENT)[:-2000],
             "bomb": gzip.compress(bytes(1 << 24)),
         }.get(how, CONTENT)
+        if how.startswith("redirect "):
+            self.send_response(302)
+            self.send_header("Location", how.split()[1])
+            self.end_headers()
+            return
         self.send_response({"missing": 404, "busy": 503}.get(how, 200))
         lengths = {"odd length": "many", "negative length": "-7"}
         self.send_header("Content-Length", lengths.get(how, str(len(body))))
