@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
+
 # pytest runs a process on each core (pyproject.toml); subprocesses of the command inherit this
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -50,6 +52,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"reliability: {counts}")
 
 
+TIMEOUT = 280.0
+"""Seconds for a command."""
+
 REAL_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
@@ -72,7 +77,7 @@ def real_data() -> Path:
 
 
 class Gencli:
-    """Runs the real command in a subprocess with a GENCLI_HOME of its own."""
+    """Runs the real command in a process of its own with a GENCLI_HOME of its own."""
 
     def __init__(self, home: Path, **environment: str) -> None:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("GENCLI_")}
@@ -81,14 +86,24 @@ class Gencli:
     def __call__(
         self, *arguments: str, expect: int = 0, cwd: Path | None = None, binary: bool = False
     ) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            [sys.executable, "-m", "gencli", *arguments],
-            capture_output=True,
-            text=not binary,
-            env=self.environment,
-            cwd=cwd,
-            timeout=280,
-        )
+        """The finished command.
+
+        Args:
+            *arguments: Its own.
+            expect: Its exit code.
+            cwd: Where it runs.
+            binary: Leave what it wrote as bytes.
+        """
+        whole = [sys.executable, "-m", "gencli", *arguments]
+        if hasattr(os, "fork") and warm.at_start(self.environment) == warm.at_start(os.environ):
+            code, out, err = warm.run(arguments, self.environment, cwd, TIMEOUT)
+            done = subprocess.CompletedProcess(whole, code, out, err)
+        else:
+            done = subprocess.run(
+                whole, capture_output=True, env=self.environment, cwd=cwd, timeout=TIMEOUT
+            )
+        if not binary:
+            done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
         assert done.returncode == expect, f"{arguments}: {done.stdout!r}\n{done.stderr!r}"
         return done
 
