@@ -131,3 +131,19 @@ def lines(conditions: Mapping[str, Any] | None) -> Iterator[str]:
     )
     for each in conditions["extractors"]:
         yield f"by {each['name']}, hash {each['hash']}, images {each['sees']}"
+
+
+def beside(key: str, conditions: object) -> str:
+    """What a person must know of one figure, "" where it is not of samples.
+
+    Args:
+        key: The metric.
+        conditions: As `conditions` gave them, perhaps read from a file and not what they should be.
+    """
+    try:
+        first, *others = lines(conditions)  # type: ignore[arg-type]
+        extractors = conditions["extractors"]  # type: ignore[index]
+        by = [line for line, e in zip(others, extractors, strict=True) if key in e["metrics"]]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ""
+    return "; ".join([first, *by]) if key in OF_SAMPLES else ""

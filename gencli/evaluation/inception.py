@@ -22,19 +22,25 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from gencli.atomic import whole_file
+from gencli.data.cache import CURE
 from gencli.data.fetch import RemoteFile, fetch, sha256_of
-from gencli.errors import UsageError
+from gencli.errors import DataError, UsageError
 from gencli.evaluation.frechet import frechet_distance
 from gencli.evaluation.guard import too_few
 from gencli.evaluation.halves import errors
 from gencli.evaluation.kernel import kernel_distance
 from gencli.evaluation.measuring import Measuring
 from gencli.evaluation.results import INCEPTION, Metric
+from gencli.home import cache_dir
 from gencli.random import mix_seed
 
 LAYER = "2048"
@@ -134,7 +140,9 @@ def measured(
     """`fid` and `kid` of samples (M, C, H, W), uint8, beside the split's images."""
     real, samples = measuring.beside(samples)
     seed, n = mix_seed(measuring.seed, 3), len(samples)
-    a = look(real, functools.partial(_tell, measuring, "Inception, real images", len(real)))
+    a = of_real(
+        look, real, functools.partial(_tell, measuring, "Inception, real images", len(real))
+    )
     b = look(samples, functools.partial(_tell, measuring, "Inception, samples", n))
     found = {}
     keys = _possible(measuring, wanted, n)
@@ -146,6 +154,39 @@ def measured(
         mmd2, error = kernel_distance(a, b, seed=seed)
         found["kid"] = Metric(mmd2, "squared MMD", "estimate", error, n)
     return found
+
+
+def of_real(look: Inception, real: Tensor, told: Callable[[int], None]) -> Tensor:
+    """Features of real images as `look` gives them, from the cache where it has them.
+
+    The key is all that they are a function of, to the last bit: the images, the weights, torch, the
+    kind of device, and the number of threads, which decides in what order numbers are added.
+
+    Raises:
+        DataError: If the cache takes no file.
+    """
+    key = blake2b(real.contiguous().numpy().data, digest_size=16)
+    threads, kind = torch.get_num_threads(), look.device.type
+    key.update(
+        repr((real.shape, WEIGHTS.checksum, LAYER, torch.__version__, kind, threads)).encode()
+    )
+    path = cache_dir() / "inception" / f"features-{key.hexdigest()}.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            kept: Tensor = file.get_tensor("features")
+            if kept.shape == (len(real), int(LAYER)) and file.metadata() == {"sum": _sum(kept)}:
+                return kept.to(look.device)
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError):
+        pass  # none yet, or a damaged one
+    features = look(real, told)
+    kept = features.cpu().contiguous()
+    with whole_file(path, DataError, CURE) as written:
+        written.write(save({"features": kept}, {"sum": _sum(kept)}))
+    return features
+
+
+def _sum(features: Tensor) -> str:
+    return blake2b(features.numpy().data, digest_size=16).hexdigest()
 
 
 def _tell(measuring: Measuring, what: str, total: int, done: int) -> None:

@@ -17,6 +17,7 @@ from gencli.data.conditions import NOTHING, Condition
 from gencli.data.load import load as load_images
 from gencli.data.store import store_of
 from gencli.errors import GencliError
+from gencli.evaluation import guard
 from gencli.evaluation.results import DESCRIPTIONS
 from gencli.evaluations import with_judge
 from gencli.loaded import LoadedModel
@@ -186,6 +187,7 @@ def _figures(found: list[dict[str, Any]]) -> list[dict[str, str]]:
                 "kind": str(metric.get("kind")),
                 "on": f"{on.get('name')}, {on.get('split')}, n = {metric.get('n')}",
                 "meaning": DESCRIPTIONS.get(key, ""),
+                "by": guard.beside(key, evaluation.get("samples")),
             }
     return list(rows.values())
 

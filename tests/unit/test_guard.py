@@ -11,6 +11,7 @@ from gencli.evaluation.absent import reasons
 from gencli.evaluation.classifier import N_FEATURES
 from gencli.evaluation.quality import sample_quality
 from gencli.evaluation.results import Metric
+from gencli.reporting import page
 from tests.unit import quarters
 
 JUDGE = {"name": "quarters", "hash": "0123456789abcdef", "tells": "classes", "accuracy": 0.9}
@@ -77,3 +78,20 @@ def test_what_stands_with_the_figures():
     ]
     assert guard.conditions(data, "test", "ema", {"nll": of(3), "vendi_real": of(3)}, JUDGE) is None
     assert list(guard.lines(None)) == []
+    both = "; ".join(guard.lines(told))
+    assert guard.beside("fd_judge", told) == both
+    assert guard.beside("precision", told) == next(guard.lines(told))  # no extractor that has it
+    assert guard.beside("nll", told) == ""
+    for damaged in (None, 7, "x", [], {}, {**told, "n": "many"}, {**told, "extractors": [3]}):
+        assert guard.beside("fd_judge", damaged) == ""
+
+
+def test_a_report_has_it_beside_the_figure():
+    evaluation = {
+        "data": {"name": "mnist", "split": "test"},
+        "metrics": {"vendi": {"value": 3.0, "n": 1_000}, "nll": {"value": 80.0, "n": 300}},
+        "samples": {"n": 1_000, "real": 300, "split": "test", "weights": "raw", "extractors": []},
+    }
+    vendi, nll = page._figures([evaluation])
+    assert vendi["by"] == "samples: 1,000 of the last weights, beside 300 test images"
+    assert nll["by"] == ""

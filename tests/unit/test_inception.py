@@ -115,6 +115,29 @@ def test_as_torch_fidelity_has_them(
     assert mmd2(a, b) == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)
 
 
+def test_features_of_real_images_are_kept(home: Path) -> None:
+    """They are looked at once; a damaged file is no file, and other images are others."""
+    seen: list[int] = []
+
+    class Counting(inception.Inception):
+        def __call__(self, images: Tensor, told: object = None) -> Tensor:
+            seen.append(len(images))
+            return images.flatten(1).float().mean(1, keepdim=True).expand(-1, 2048)
+
+    look = Counting(torch.nn.Identity(), CPU)
+    images = torch.randint(256, (5, 1, 4, 4), dtype=torch.uint8)
+    first = inception.of_real(look, images, print)
+    assert inception.of_real(look, images, print).equal(first)
+    assert seen == [5]
+    (file,) = (home / "cache" / "inception").iterdir()
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert inception.of_real(look, images, print).equal(first)
+    inception.of_real(look, images[:, :, :2], print)
+    assert seen == [5, 5, 5]
+
+
 class Bomb:
     """Leaves a file behind when it is unpickled."""
 
