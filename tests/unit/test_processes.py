@@ -241,8 +241,8 @@ def test_processes_cannot_share_a_device(device: str):
         Several(Place(0, 2, 0, 2)).device(device)
 
 
-@pytest.mark.parametrize(("world", "printed"), [("1", "at exit"), ("2", "")])
-def test_one_of_several_ends_at_once(world: str, printed: str) -> None:
+@pytest.mark.parametrize("world", ["1", "2"])
+def test_a_command_ends_at_once(world: str) -> None:
     """With threads of torch's collectives alive, what an interpreter does at its end may abort."""
     code = (
         "import atexit; atexit.register(print, 'at exit')\n"
@@ -253,4 +253,4 @@ def test_one_of_several_ends_at_once(world: str, printed: str) -> None:
         env=os.environ | {"WORLD_SIZE": world}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 3
-    assert done.stdout.split() == ["flushed", *printed.split()]
+    assert done.stdout.split() == ["flushed"]
