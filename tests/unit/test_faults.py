@@ -151,9 +151,10 @@ def forked(home: Path) -> Iterator[Callable[[Run, int], list[str]]]:
     program = """
 import os, random, signal, sys, time
 from gencli.runs import Run
-from tests.unit.small_run import trainer_of
+from tests.unit.small_run import small_run, trainer_of
 import torch
 torch.set_num_threads(1)
+small_run(steps=1)  # imports here what each child would import
 rng, run = random.Random(7), Run(__import__("pathlib").Path(sys.argv[1]))
 for _ in range(int(sys.argv[2])):
     before = run.checkpoint().step
