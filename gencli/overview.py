@@ -90,8 +90,9 @@ def describe(run: Run) -> dict[str, Any]:
     """All of it: run.json, and what else `gencli info RUN --json` prints."""
     counters = state(run)
     return {
-        "path": str(run.path),
         **run.record,
+        "path": str(run.path),  # where it is, and is called, now
+        "name": run.name,
         "status": run.status,
         "checkpoints": [checkpoint.step for checkpoint in run.checkpoints()],
         "best_checkpoint": counters.get("best_step"),

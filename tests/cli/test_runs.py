@@ -121,6 +121,21 @@ def test_list_and_show_are_those_of_list_and_info(a: Run, capsys: pytest.Capture
     assert "checkpoints" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("change", [{"name": None}, {"name": "other", "path": "/elsewhere"}])
+def test_a_run_is_called_what_its_folder_is_called(
+    a: Run, change: dict[str, str | None], capsys: pytest.CaptureFixture[str]
+):
+    """Whatever its record says, or does not say: it may have been copied."""
+    document = json.loads((a.path / "run.json").read_text()) | change
+    kept = {key: value for key, value in document.items() if value is not None}
+    (a.path / "run.json").write_text(json.dumps(kept))
+    assert command(["runs", "show", a.name]) == 0
+    out = capsys.readouterr().out
+    assert f"run          {a.name}: " in out
+    assert str(a.path) in out
+    assert "/elsewhere" not in out
+
+
 def test_a_checkpoint_that_is_pruned_meanwhile_is_no_reason_to_fail(
     a: Run, monkeypatch: pytest.MonkeyPatch
 ):
