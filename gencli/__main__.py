@@ -31,7 +31,7 @@ def main() -> None:
 def leave(code: int) -> NoReturn:
     """End the process at once.
 
-    Taking down an interpreter that has torch takes up to a second, and threads of torch's
+    Taking down an interpreter that has torch takes a second or so, and threads of torch's
     collectives (`torchrun`) outlive their group now and then, which would abort it. Everything is
     closed by now where it was opened; what is left is in the streams.
     """
