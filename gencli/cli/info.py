@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -43,7 +45,7 @@ def info(
         console.emit_json(document)
     elif "path" in document:
         for line in run_sheet.lines(document):
-            console.emit(line)
+            _emit(line, run_sheet.HEAD)
     else:
         _show(document)
 
@@ -108,6 +110,20 @@ def _show(document: dict[str, Any], indent: str = "") -> None:
             console.emit(f"{indent}{key}:")
             _show(value, indent + "  ")
         elif isinstance(value, list | tuple):
-            console.emit(f"{indent}{key}: {', '.join(map(str, value)) or '-'}")
+            _emit(f"{indent}{key}: {', '.join(map(str, value)) or '-'}", len(indent) + 2)
         else:
-            console.emit(f"{indent}{key}: {'-' if value is None else value}")
+            _emit(f"{indent}{key}: {'-' if value is None else value}", len(indent) + 2)
+
+
+def _emit(line: str, indent: int) -> None:
+    """A line; on a terminal that is narrower it is broken at words, the rest indented."""
+    if not sys.stdout.isatty():
+        console.emit(line)
+        return
+    parts = textwrap.wrap(
+        line, console.stdout().width,
+        subsequent_indent=" " * indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    for part in parts or [""]:
+        console.emit(part)

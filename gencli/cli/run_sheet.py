@@ -12,6 +12,9 @@ from gencli.wording import counted, readable, readable_bytes, spoken
 
 MOST_EVALUATIONS = 4
 
+HEAD = 13
+"""Columns before the text of a line."""
+
 
 def lines(document: Mapping[str, Any]) -> Iterator[str]:
     """What `overview.describe` found, in words.
@@ -20,7 +23,7 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
         document: Of one run.
     """
     for head, text in _rows(document):
-        yield f"{head:12} {text}"
+        yield f"{head:{HEAD}}{text}"
 
 
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -38,6 +38,8 @@ def same_data(
         DataError: If they are not the same everywhere.
     """
     data = processes.in_turn(lambda: load(options, progress))
+    if progress is not None:
+        progress("preparing the training", 0, 0)  # what was told of the data is over
     if processes.told(lambda: data.fingerprint) != data.fingerprint:
         raise DataError(
             f"{options.data} is not the same here as it is for the first process.",

@@ -72,17 +72,31 @@ def test_info_is_one_screen(gencli: Gencli, run: Path):
     assert "--lr " not in text.split("made with")[0]
 
 
-@pytest.mark.parametrize("columns", [60, 80])
-def test_the_list_fits_its_terminal(gencli: Gencli, run: Path, columns: int):
+def on_a_terminal(gencli: Gencli, columns: int, *arguments: str) -> list[str]:
+    """The lines that a command writes to a terminal of so many columns."""
     read, write = pty.openpty()
     fcntl.ioctl(write, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {k: v for k, v in gencli.environment.items() if k != "COLUMNS"}
-    command = [sys.executable, "-m", "gencli", "list", "runs"]
+    command = [sys.executable, "-m", "gencli", *arguments]
     subprocess.run(command, stdin=write, stdout=write, stderr=write, env=environment, check=True)
     text = os.read(read, 65536).decode()
     os.close(read)
     os.close(write)
-    lines = text.splitlines()
+    return text.splitlines()
+
+
+@pytest.mark.parametrize("subject", ["flat", "vae"])
+def test_info_breaks_lines_at_words(gencli: Gencli, run: Path, subject: str):
+    """A path may be longer than a line; nothing else is."""
+    shown = on_a_terminal(gencli, 60, "info", subject)
+    assert max(len(line) for line in shown if "/" not in line) <= 60
+    whole = gencli("info", subject).stdout
+    assert " ".join(" ".join(shown).split()) == " ".join(whole.split())
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_the_list_fits_its_terminal(gencli: Gencli, run: Path, columns: int):
+    lines = on_a_terminal(gencli, columns, "list", "runs")
     assert len(lines) == 2
     for word in ("flat", "done", "nll_bound"):
         assert word in lines[1]

@@ -85,6 +85,8 @@ def faults(screen: list[str], columns: int) -> list[str]:
     bars = [i for i, line in enumerate(screen) if "images/s" in line]
     jobs = [line for line in screen if JOBS.search(line)]
     found = ["two displays"] if len(bars) + len(jobs) > 1 else []
+    if any(line.startswith("plan:") for line in screen):
+        found += [f"{job} is over" for job in jobs if "preparing the training" not in job]
     for i in bars:
         below = screen[i + 1] if i + 1 < len(screen) else ""
         if not re.match(r"(train )? *epoch +\d+.* left$", screen[i]):
