@@ -16,6 +16,8 @@ from gencli.models.adversarial.game import (
     cross_entropy,
     non_saturating,
     two_players,
+    wasserstein_critic_loss,
+    wasserstein_generator_loss,
     zero_centred_penalty,
 )
 from gencli.models.adversarial.networks import Discriminator, Generator
@@ -91,6 +93,10 @@ class AdversarialModel(LatentModel):
         """
         loss = partial(cross_entropy, smoothing=smoothing)
         return self.game(loss, non_saturating, r1, r2, output=torch.sigmoid, **told)
+
+    def wasserstein_game(self, **told: Any) -> tuple[Update, ...]:
+        """The `game` of a critic of the earth mover's distance, `told` as there."""
+        return self.game(wasserstein_critic_loss, wasserstein_generator_loss, **told)
 
 
 def told_classes(config: AdversarialConfig, data: DataInfo) -> int:

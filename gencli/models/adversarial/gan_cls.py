@@ -22,17 +22,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gencli.data.conditions import text_of
 from gencli.data.spec import DataInfo
 from gencli.models.adversarial.base import AdversarialModel
+from gencli.models.adversarial.captioned import CaptionedModel
 from gencli.models.adversarial.configs import GANCLSConfig
 from gencli.models.adversarial.matching import matching_players
 from gencli.models.adversarial.networks import Discriminator, Generator
-from gencli.models.interface import NOTHING, Condition, Update
+from gencli.models.interface import Update
 from gencli.models.text import CaptionEncoder
 
 
-class GANCLS(AdversarialModel):
+class GANCLS(CaptionedModel, AdversarialModel):
     """The GAN that draws what a caption says."""
 
     config: GANCLSConfig
@@ -51,17 +51,8 @@ class GANCLS(AdversarialModel):
         super().__init__(config, data, networks)
         self.captions = CaptionEncoder(data.n_tokens, told)
 
-    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """(n, latent_dim) and captions -> images (n, C, H, W) in [0, 1]."""
-        return self.decode_embedded(z, self.embed(condition))
-
-    def embed(self, condition: Condition) -> Tensor:
-        """Captions as vectors (n, caption_dim)."""
-        vectors: Tensor = self.captions(text_of(condition))
-        return vectors
-
     def decode_embedded(self, z: Tensor, told: Tensor) -> Tensor:
-        """As `decode`, told vectors of captions, or between them."""
+        """(n, latent_dim), and vectors of captions or between them -> images (n, C, H, W)."""
         images: Tensor = self.G(z, told)
         return images
 

@@ -24,19 +24,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.data.conditions import text_of
 from gencli.data.spec import DataInfo
+from gencli.models.adversarial.captioned import CaptionedModel
 from gencli.models.adversarial.configs import StackGANConfig
 from gencli.models.adversarial.matching import matching_players
 from gencli.models.adversarial.networks import Discriminator, Generator
 from gencli.models.adversarial.stackgan_networks import ConditioningAugmentation, Refiner
-from gencli.models.interface import NOTHING, Batch, Condition, Stage, StageSettings
-from gencli.models.latent.base import LatentModel
+from gencli.models.interface import Batch, Condition, Stage, StageSettings
 from gencli.models.text import CaptionEncoder
 from gencli.random import ImageGenerator
 
 
-class StackGAN(LatentModel):
+class StackGAN(CaptionedModel):
     """Two generators on one another, and a discriminator for each."""
 
     channels_last = True
@@ -62,17 +61,8 @@ class StackGAN(LatentModel):
             for size in (half, data)
         )  # fmt: skip
 
-    def decode(self, z: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """(n, latent_dim + 2 condition_dim) and captions -> images (n, C, H, W) in [0, 1]."""
-        return self.decode_embedded(z, self.embed(condition))
-
-    def embed(self, condition: Condition) -> Tensor:
-        """Captions as vectors (n, caption_dim)."""
-        vectors: Tensor = self.captions(text_of(condition))
-        return vectors
-
     def decode_embedded(self, z: Tensor, told: Tensor) -> Tensor:
-        """As `decode`, told vectors of captions, or between them."""
+        """(n, latent_dim + 2 condition_dim), and captions' vectors -> images (n, C, H, W)."""
         images: Tensor = self._second(z, told)[0]
         return images
 
@@ -122,7 +112,7 @@ class StackGAN(LatentModel):
 
     def _preview(self, n: int, generator: ImageGenerator, condition: Condition) -> Tensor:
         z = self.sample_latent(n, generator=generator)
-        small, _ = self._first(z, self.captions(text_of(condition)))
+        small, _ = self._first(z, self.embed(condition))
         return F.interpolate(small, scale_factor=2.0)
 
 

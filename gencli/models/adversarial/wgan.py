@@ -17,10 +17,6 @@ from __future__ import annotations
 from gencli.data.spec import DataInfo
 from gencli.models.adversarial.base import AdversarialModel, chosen_networks
 from gencli.models.adversarial.configs import WGANConfig
-from gencli.models.adversarial.game import (
-    wasserstein_critic_loss,
-    wasserstein_generator_loss,
-)
 from gencli.models.adversarial.signs import CRITIC_HAS_WON
 from gencli.models.interface import Optimizer, Sign, Update
 
@@ -40,9 +36,7 @@ class WGAN(AdversarialModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, clipped after each, then the generator's."""
-        return self.game(
-            wasserstein_critic_loss,
-            wasserstein_generator_loss,
+        return self.wasserstein_game(
             optimizer=Optimizer("rmsprop"),
             after=None if self.config.spectral_norm else self._clip,
         )

@@ -17,10 +17,6 @@ from torch import Tensor
 from gencli.data.spec import DataInfo
 from gencli.models.adversarial.base import AdversarialModel, chosen_networks
 from gencli.models.adversarial.configs import WGANGPConfig
-from gencli.models.adversarial.game import (
-    wasserstein_critic_loss,
-    wasserstein_generator_loss,
-)
 from gencli.models.adversarial.signs import CRITIC_HAS_WON
 from gencli.models.interface import Optimizer, Sign, Update
 
@@ -39,9 +35,7 @@ class WGANGP(AdversarialModel):
 
     def updates(self) -> tuple[Update, ...]:
         """The critic's `d_steps` updates, then the generator's."""
-        return self.game(
-            wasserstein_critic_loss,
-            wasserstein_generator_loss,
+        return self.wasserstein_game(
             optimizer=Optimizer(betas=(0.0, 0.9)),
             penalty=self.gradient_penalty,
         )

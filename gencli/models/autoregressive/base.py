@@ -7,9 +7,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from gencli.data.spec import DataInfo
+from gencli.errors import UsageError
 from gencli.models.autoregressive.ancestral import Conditional, ancestral
 from gencli.models.autoregressive.configs import PixelCNNConfig, PixelRNNConfig, PixelSampling
 from gencli.models.autoregressive.raster import to_raster
+from gencli.models.base_rates import base_rates
 from gencli.models.interface import (
     NOTHING,
     Batch,
@@ -21,7 +24,7 @@ from gencli.models.interface import (
     Step,
     Update,
 )
-from gencli.models.likelihoods import Likelihood, log_prob_sum
+from gencli.models.likelihoods import Likelihood, likelihood_for, log_prob_sum
 from gencli.random import ImageGenerator
 
 
@@ -45,12 +48,8 @@ class AutoregressiveModel(GenerativeModel):
         bias = self.output_bias()
         if bias is None:
             return
-        n, total = 0, torch.zeros_like(bias)
-        for batch in data:
-            pixels = to_raster(batch.images)
-            n, total = n + len(pixels), total + pixels.sum(0)
-        # Half an image each of black and white: a constant pixel keeps a finite bias.
-        bias.copy_(torch.logit((total + 0.5) / (n + 1)))
+        rates, _ = base_rates(to_raster(batch.images) for batch in data)
+        bias.copy_(rates.logit())
 
     def cached_conditional(self, n: int, condition: Condition = NOTHING) -> Conditional:
         """Conditionals for drawing `n` images, without what the whole network repeats."""
@@ -109,11 +108,24 @@ class PixelNetwork(AutoregressiveModel):
 
     Attributes:
         bias: (D, P), of each pixel's distribution.
+
+    Raises:
+        UsageError: If the features cannot be shared out to the colours.
     """
 
     bias: Tensor
 
     config: PixelCNNConfig | PixelRNNConfig
+
+    def __init__(self, config: PixelCNNConfig | PixelRNNConfig, data: DataInfo) -> None:
+        super().__init__(config, data)
+        if config.channels % (2 * data.channels):
+            raise UsageError(
+                f"--channels {config.channels} cannot be shared out to the colours of the images.",
+                f"Choose a multiple of {2 * data.channels}.",
+            )
+        self.likelihood = likelihood_for(data, config.likelihood, config.components, "softmax")
+        self.discrete_levels = self.likelihood.levels
 
     def parameters_of(self, pixels: Tensor, condition: Condition = NOTHING) -> Tensor:
         """Each pixel's distribution given those before it: raster (B, D) -> (B, D, P)."""

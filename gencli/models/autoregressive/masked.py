@@ -58,6 +58,11 @@ def channel_group(n_channels: int, n_groups: int) -> Tensor:
     return torch.arange(n_channels) * n_groups // n_channels
 
 
+def channel_groups(n_groups: int, *n_channels: int) -> tuple[Tensor, ...]:
+    """The `channel_group` of several widths."""
+    return tuple(channel_group(n, n_groups) for n in n_channels)
+
+
 class CausalConv2d(nn.Module):
     """A k x k convolution that sees the rows above, the row so far, and part of its own pixel.
 

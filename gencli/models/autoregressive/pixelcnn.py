@@ -34,7 +34,6 @@ from gencli.models.autoregressive.pixelcnn_cache import gated_rows, residual_row
 from gencli.models.autoregressive.pixelcnn_networks import GatedStacks, ResidualStack
 from gencli.models.autoregressive.raster import from_raster
 from gencli.models.interface import NOTHING, Condition
-from gencli.models.likelihoods import likelihood_for
 
 
 class PixelCNN(PixelNetwork):
@@ -44,15 +43,8 @@ class PixelCNN(PixelNetwork):
 
     def __init__(self, config: PixelCNNConfig, data: DataInfo) -> None:
         super().__init__(config, data)
-        if config.channels % (2 * data.channels):
-            raise UsageError(
-                f"--channels {config.channels} cannot be shared out to the colours of the images.",
-                f"Choose a multiple of {2 * data.channels}.",
-            )
         if config.kernel % 2 == 0:
             raise UsageError("--kernel must be odd: a pixel is in the middle.", "Try --kernel 5.")
-        self.likelihood = likelihood_for(data, config.likelihood, config.components, "softmax")
-        self.discrete_levels = self.likelihood.levels
         stacks = GatedStacks if config.gated else ResidualStack
         self.stacks: GatedStacks | ResidualStack = stacks(
             data.shape, config.channels, config.blocks, config.kernel,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.models.autoregressive.masked import CausalConv2d, channel_group
+from gencli.models.autoregressive.masked import CausalConv2d, channel_groups
 from gencli.models.autoregressive.pixelcnn_attention import PixelAttention
 
 
@@ -32,7 +32,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, n_colors: int, channels: int, kernel: int, dropout: float) -> None:
         super().__init__()
-        wide, narrow = (channel_group(c, n_colors) for c in (channels, channels // 2))
+        wide, narrow = channel_groups(n_colors, channels, channels // 2)
         self.reduce = CausalConv2d(wide, narrow, 1, "B")
         self.conv = CausalConv2d(narrow, narrow, kernel, "B")
         self.expand = CausalConv2d(narrow, wide, 1, "B")
@@ -58,9 +58,7 @@ class ResidualStack(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         n_colors, height, width = shape
-        colors, features, outputs = (
-            channel_group(c, n_colors) for c in (n_colors, channels, n_outputs)
-        )
+        colors, features, outputs = channel_groups(n_colors, n_colors, channels, n_outputs)
         self.first = CausalConv2d(colors, features, 7, "A")
         self.place = nn.Parameter(torch.zeros(channels, height, width))
         self.blocks = nn.ModuleList(
@@ -105,7 +103,7 @@ class GatedLayer(nn.Module):
     def __init__(self, n_colors: int, n_inputs: int, channels: int, kernel: int) -> None:
         super().__init__()
         self.first = n_inputs == n_colors
-        read, features = (channel_group(c, n_colors) for c in (n_inputs, channels))
+        read, features = channel_groups(n_colors, n_inputs, channels)
         gates = features.repeat(2)
         reach = kernel // 2
         self.vertical = nn.Conv2d(n_inputs, 2 * channels, (reach + 1, kernel), padding=(0, reach))
@@ -134,7 +132,7 @@ class GatedStacks(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         n_colors, height, width = shape
-        features, outputs = (channel_group(c, n_colors) for c in (channels, n_outputs))
+        features, outputs = channel_groups(n_colors, channels, n_outputs)
         self.layers = nn.ModuleList(
             GatedLayer(n_colors, channels if i else n_colors, channels, kernel if i else 7)
             for i in range(n_layers)

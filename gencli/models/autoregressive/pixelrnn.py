@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from gencli.data.spec import DataInfo
-from gencli.errors import UsageError
 from gencli.models.autoregressive.ancestral import Conditional
 from gencli.models.autoregressive.base import PixelNetwork
 from gencli.models.autoregressive.configs import PixelRNNConfig
@@ -31,7 +30,6 @@ from gencli.models.autoregressive.pixelrnn_cache import recurrent_rows
 from gencli.models.autoregressive.pixelrnn_networks import PixelRNNStack
 from gencli.models.autoregressive.raster import from_raster
 from gencli.models.interface import NOTHING, Condition
-from gencli.models.likelihoods import likelihood_for
 
 
 class PixelRNN(PixelNetwork):
@@ -43,13 +41,6 @@ class PixelRNN(PixelNetwork):
 
     def __init__(self, config: PixelRNNConfig, data: DataInfo) -> None:
         super().__init__(config, data)
-        if config.channels % (2 * data.channels):
-            raise UsageError(
-                f"--channels {config.channels} cannot be shared out to the colours of the images.",
-                f"Choose a multiple of {2 * data.channels}.",
-            )
-        self.likelihood = likelihood_for(data, config.likelihood, config.components, "softmax")
-        self.discrete_levels = self.likelihood.levels
         self.stack = PixelRNNStack(
             data.shape, config.kind, config.channels, config.layers,
             data.channels * self.likelihood.n_params,

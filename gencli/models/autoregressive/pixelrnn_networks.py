@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencli.models.autoregressive.masked import CausalConv2d, channel_group
+from gencli.models.autoregressive.masked import CausalConv2d, channel_groups
 from gencli.models.autoregressive.pixelrnn_kernel import (
     ABOVE,
     LEFT_AND_ABOVE,
@@ -99,7 +99,7 @@ class RowLSTM(nn.Module):
         super().__init__()
         n_colors, self.height, self.width = shape
         h = channels // 2
-        own, hidden = channel_group(channels, n_colors), channel_group(h, n_colors)
+        own, hidden = channel_groups(n_colors, channels, h)
         left = torch.zeros_like(own)  # all of it is known
         self.input = GroupLinear(torch.cat([left, own]), hidden.repeat(4))
         self.states = Recurrence(ABOVE, self.height, self.width, h)
@@ -130,7 +130,7 @@ class DiagonalBiLSTM(nn.Module):
         super().__init__()
         n_colors, height, self.width = shape
         h = channels // 2
-        own, hidden = channel_group(channels, n_colors), channel_group(h, n_colors)
+        own, hidden = channel_groups(n_colors, channels, h)
         self.input = GroupLinear(own, hidden.repeat(4))
         self.states = Recurrence(LEFT_AND_ABOVE, height, self.width, h)
         self.expand = GroupLinear(hidden, own)
@@ -161,9 +161,7 @@ class PixelRNNStack(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         n_colors, height, width = shape
-        colors, features, outputs = (
-            channel_group(c, n_colors) for c in (n_colors, channels, n_outputs)
-        )
+        colors, features, outputs = channel_groups(n_colors, n_colors, channels, n_outputs)
         self.first = CausalConv2d(colors, features, 7, "A")
         self.place = nn.Parameter(torch.zeros(height * width, 1, channels))
         layer = RowLSTM if kind == "row" else DiagonalBiLSTM

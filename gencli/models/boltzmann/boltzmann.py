@@ -27,6 +27,7 @@ from torch import Tensor
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.abilities import LogPartition
+from gencli.models.base_rates import base_rates
 from gencli.models.boltzmann.configs import BoltzmannConfig, SweepSampling
 from gencli.models.boltzmann.gibbs import in_float64
 from gencli.models.boltzmann.machine import FEW_UNITS, Machine
@@ -106,11 +107,8 @@ class Boltzmann(GenerativeModel):
     @torch.no_grad()
     def start(self, images: Iterable[Tensor]) -> None:
         """Set biases, offsets and chains to the base rates of `images`, batches (B, C, H, W)."""
-        n, total = 0, torch.zeros_like(self.machine.m[: self.machine.n_visible])
-        for x in images:
-            n, total = n + len(x), total + x.flatten(1).sum(0)
-        # Half an image each of black and white: a constant pixel keeps a finite bias.
-        self.machine.begin((total + 0.5) / (n + 1))
+        rates, _ = base_rates(x.flatten(1) for x in images)
+        self.machine.begin(rates)
         if self.config.objective == "likelihood":
             uniform = torch.rand(self.chain.shape, device=self.chain.device)
             self.chain.copy_(self.machine.free_draws(uniform))

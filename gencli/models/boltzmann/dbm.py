@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.abilities import LogPartition
+from gencli.models.base_rates import base_rates
 from gencli.models.boltzmann.configs import DBMConfig, GibbsSampling
 from gencli.models.boltzmann.gibbs import bernoulli, in_float64, uniform_like
 from gencli.models.boltzmann.layers import Layers
@@ -204,11 +205,7 @@ class DBM(GenerativeModel):
     @torch.no_grad()
     def begin(self, images: Iterable[Tensor]) -> None:
         """Set visible biases and offsets to the base rates of `images`, batches (B, C, H, W)."""
-        n, total = 0, torch.zeros_like(self.base)
-        for x in images:
-            n, total = n + len(x), total + x.flatten(1).sum(0)
-        # Half an image each of black and white: a constant pixel keeps a finite bias.
-        mean = (total + 0.5) / (n + 1)
+        mean, _ = base_rates(x.flatten(1) for x in images)
         self.base.copy_(mean.logit())
         self.biases[0].copy_(self.base)
         if self.config.centered:

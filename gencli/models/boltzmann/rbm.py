@@ -23,6 +23,7 @@ from torch import Tensor
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.abilities import LogPartition
+from gencli.models.base_rates import base_rates
 from gencli.models.boltzmann import objectives
 from gencli.models.boltzmann.configs import GibbsSampling, RBMConfig
 from gencli.models.boltzmann.gibbs import in_float64
@@ -104,13 +105,7 @@ class RBM(GenerativeModel):
     @torch.no_grad()
     def start(self, images: Iterable[Tensor]) -> None:
         """Set biases and offsets to the base rates of `images`, batches (B, C, H, W)."""
-        n, total, squares = 0, torch.zeros_like(self.units.b), torch.zeros_like(self.units.b)
-        for x in images:
-            v = x.flatten(1)
-            n, total, squares = n + len(v), total + v.sum(0), squares + v.square().sum(0)
-        # Half an image each of black and white: a constant pixel keeps a finite bias.
-        mean = (total + 0.5) / (n + 1)
-        self.units.begin(mean, squares / n - (total / n).square())
+        self.units.begin(*base_rates(x.flatten(1) for x in images))
 
     def start_chains(self, images: Tensor) -> None:
         """Let persistent chains start from images (B, C, H, W), over and over if there are few."""

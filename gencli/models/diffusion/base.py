@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
-from gencli.models.diffusion.configs import GuidedConfig
+from gencli.models.diffusion.configs import GuidedConfig, GuidedSampling
 from gencli.models.diffusion.samplers import OnStep
 from gencli.models.diffusion.unet import unet_for
 from gencli.models.interface import NOTHING, Batch, Condition, GenerativeModel, Loss, Step, Update
@@ -98,6 +98,37 @@ class NoiseToImage(GenerativeModel):
     def decode_embedded(self, z: Tensor, told: Tensor, **own: Any) -> Tensor:
         """As `decode`, told vectors that `embed` gives, or others between them."""
         return self.solve(z, told, **asdict(type(self.config).Decoding.parsed(own)))
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: ImageGenerator,
+        condition: Condition = NOTHING,
+        sampler: str = GuidedSampling.sampler,
+        steps: int | None = GuidedSampling.steps,
+        guidance: float = GuidedSampling.guidance,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Draw `n` images (n, C, H, W) in [0, 1].
+
+        Args:
+            n: How many; `generator` holds one stream for each.
+            generator: Where the noise comes from.
+            condition: What to draw, for a model that is told.
+            sampler: One of the model's own, which its options name.
+            steps: Of the sampler; None is 20, or as many as the model has noise levels.
+            guidance: 0 ignores the condition, 1 is the conditional model, more exaggerates it.
+            on_step: Called after each step with its number, their count, and the images so far.
+
+        Raises:
+            UsageError: If there is no such sampler, or steps are out of range.
+        """
+        noise, told = self.sample_latent(n, generator=generator), self.unet.embed(condition)
+        return self.solve(
+            noise, told, sampler=sampler, steps=steps, guidance=guidance,
+            generator=generator, on_step=on_step,
+        )  # fmt: skip
 
     def solve(
         self,

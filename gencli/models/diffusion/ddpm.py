@@ -32,8 +32,6 @@ from gencli.models.diffusion.configs import (
     BoundTerms,
     DDPMConfig,
     DeterministicSampling,
-    DiffusionSampling,
-    GuidedSampling,
 )
 from gencli.models.diffusion.samplers import (
     SAMPLERS,
@@ -134,38 +132,6 @@ class DDPM(NoiseToImage):
             estimate = self.estimator()
             return -variances.variational_bound(estimate, x_0, self.schedule, terms, levels)
         return -variational_bound(self.denoiser(), x_0, self.schedule, terms, levels)
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        condition: Condition = NOTHING,
-        sampler: str = DiffusionSampling.sampler,
-        steps: int | None = DiffusionSampling.steps,
-        guidance: float = GuidedSampling.guidance,
-        on_step: OnStep | None = None,
-    ) -> Tensor:
-        """Draw `n` images (n, C, H, W) in [0, 1].
-
-        Args:
-            n: How many; `generator` holds one stream for each.
-            generator: Where the noise comes from.
-            condition: Classes to draw, for a model trained with `--conditional`.
-            sampler: `ddpm` (ancestral), `ddim`, or of second order `dpm++` and, with fresh noise in
-                each step, `sde-dpm++`.
-            steps: Evaluations of the U-Net, at most T; None is 20, or T if that is less.
-            guidance: 0 ignores the classes, 1 is the conditional model, more exaggerates them.
-            on_step: Called after each step with its number, their count, and the images so far.
-
-        Raises:
-            UsageError: If there is no such sampler, or steps are out of range.
-        """
-        noise, told = self.sample_latent(n, generator=generator), self.unet.embed(condition)
-        return self.solve(
-            noise, told, sampler=sampler, steps=steps, guidance=guidance,
-            generator=generator, on_step=on_step,
-        )  # fmt: skip
 
     def decode(
         self,

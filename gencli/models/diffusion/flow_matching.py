@@ -31,12 +31,7 @@ from torch import Tensor
 
 from gencli.errors import UsageError
 from gencli.models.diffusion.base import STEPS, NoiseToImage, column, spread, to_images
-from gencli.models.diffusion.configs import (
-    DeterministicFlow,
-    FlowMatchingConfig,
-    FlowSampling,
-    GuidedFlowSampling,
-)
+from gencli.models.diffusion.configs import DeterministicFlow, FlowMatchingConfig
 from gencli.models.diffusion.ode import SOLVERS, integrate
 from gencli.models.diffusion.samplers import (
     OnStep,
@@ -87,38 +82,6 @@ class FlowMatching(NoiseToImage):
             return torch.zeros_like(t), torch.ones_like(t), torch.ones_like(t)
         d = ((1 - t).square() * _VARIANCE + t.square()).sqrt()
         return (t - (1 - t) * _VARIANCE) / d.square(), -(_VARIANCE**0.5) / d, 1 / d
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        condition: Condition = NOTHING,
-        sampler: str = FlowSampling.sampler,
-        steps: int | None = FlowSampling.steps,
-        guidance: float = GuidedFlowSampling.guidance,
-        on_step: OnStep | None = None,
-    ) -> Tensor:
-        """Draw `n` images (n, C, H, W) in [0, 1].
-
-        Args:
-            n: How many; `generator` holds one stream for each.
-            generator: Where the noise comes from.
-            condition: What to draw, for a model that is told.
-            sampler: `euler`, `midpoint`, `heun`; or of second order by estimates of x_0, `dpm++`
-                and, with fresh noise in each step, `sde-dpm++`.
-            steps: Of the solver; None is 20.
-            guidance: 0 ignores the condition, 1 is the conditional model, more exaggerates it.
-            on_step: Called after each step with its number, their count, and the images so far.
-
-        Raises:
-            UsageError: If there is no such sampler, or steps are out of range.
-        """
-        noise, told = self.sample_latent(n, generator=generator), self.unet.embed(condition)
-        return self.solve(
-            noise, told, sampler=sampler, steps=steps, guidance=guidance,
-            generator=generator, on_step=on_step,
-        )  # fmt: skip
 
     def decode(
         self,

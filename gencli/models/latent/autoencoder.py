@@ -40,7 +40,7 @@ from gencli.models.interface import (
     Update,
 )
 from gencli.models.latent.base import LatentModel
-from gencli.models.latent.configs import AutoencoderConfig, LatentSampling
+from gencli.models.latent.configs import AutoencoderConfig
 from gencli.models.latent.gaussian_mixture import GaussianMixture
 from gencli.models.softplus import bernoulli_log_prob
 from gencli.random import ImageGenerator
@@ -143,17 +143,8 @@ class Autoencoder(LatentModel):
         weight: Tensor = next(self.encoder.parameters())
         return weight.view(-1, *self.data.shape)
 
-    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
-        """Codes (n, latent_dim) from the mixture."""
-        return self.prior.draw(generator)
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        condition: Condition = NOTHING,
-        temperature: float = LatentSampling.temperature,
+    def sample_latent(
+        self, n: int, *, generator: ImageGenerator, temperature: float = 1.0
     ) -> Tensor:
-        """Decode codes of the mixture, `temperature` times as far from its components' means."""
-        return self.decode(self.prior.draw(generator, temperature))
+        """Codes (n, latent_dim) of the mixture; `temperature` scales deviations from the means."""
+        return self.prior.draw(generator, temperature)

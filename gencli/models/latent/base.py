@@ -12,7 +12,9 @@ from gencli.random import ImageGenerator
 
 
 class LatentModel(GenerativeModel):
-    """A model that writes `decode`; images are drawn by decoding z from N(0, I).
+    """A model that writes `decode`; images are drawn by decoding z from the prior, N(0, I).
+
+    A model with another prior writes `sample_latent`, too.
 
     Args:
         config: The model's options.
@@ -28,9 +30,11 @@ class LatentModel(GenerativeModel):
         """(n, latent_dim) -> images (n, C, H, W) in [0, 1]."""
         raise TypeError(f"{type(self).__name__} does not define decode()")
 
-    def sample_latent(self, n: int, *, generator: ImageGenerator) -> Tensor:
-        """(n, latent_dim) from N(0, I)."""
-        return generator.normal(self.latent_dim)
+    def sample_latent(
+        self, n: int, *, generator: ImageGenerator, temperature: float = 1.0
+    ) -> Tensor:
+        """(n, latent_dim) from N(0, I), `temperature` times as far from the mean."""
+        return temperature * generator.normal(self.latent_dim)
 
     def sample(
         self,
@@ -40,5 +44,6 @@ class LatentModel(GenerativeModel):
         condition: Condition = NOTHING,
         temperature: float = LatentSampling.temperature,
     ) -> Tensor:
-        """Images of `n` draws from the prior, scaled by `temperature`."""
-        return self.decode(temperature * self.sample_latent(n, generator=generator), condition)
+        """Images of `n` draws from the prior, whose deviations `temperature` scales."""
+        z = self.sample_latent(n, generator=generator, temperature=temperature)
+        return self.decode(z, condition)

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
+from gencli.models.base_rates import base_rates
 from gencli.models.interface import NOTHING, Batch, Condition, GenerativeModel, Loss, Stage, Step
 from gencli.models.latent.configs import SBNConfig
 from gencli.models.softplus import bernoulli_log_prob
@@ -147,11 +148,8 @@ class SBN(GenerativeModel):
     @torch.no_grad()
     def start(self, data: Iterable[Batch]) -> None:
         """Set the visible biases to the base rates of `data`, batches of images."""
-        n, total = 0, torch.zeros(self.data.n_pixels, device=self.device)
-        for batch in data:
-            n, total = n + len(batch.images), total + batch.images.flatten(1).sum(0)
-        # Half an image each of black and white: a constant pixel keeps a finite bias.
-        self.down()[0].bias.copy_(((total + 0.5) / (n + 1)).logit())
+        rates, _ = base_rates(batch.images.flatten(1) for batch in data)
+        self.down()[0].bias.copy_(rates.logit())
 
     def log_weights(self, x: Tensor, k: int, condition: Condition = NOTHING) -> Tensor:
         """Importance weights log p(x, h) / q(h|x) of k draws from q, (k, B) nats."""

@@ -36,7 +36,7 @@ from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.models.interface import NOTHING, Batch, Condition, Loss, Stage, Step, Update
 from gencli.models.latent.base import LatentModel
-from gencli.models.latent.configs import LatentSampling, VAEConfig
+from gencli.models.latent.configs import VAEConfig
 from gencli.models.latent.densities import Density, Gaussian
 from gencli.models.latent.networks import Decoder, Layer, Posterior
 from gencli.models.latent.pixels import pixels_of
@@ -181,23 +181,11 @@ class VAE(LatentModel):
     def sample_latent(
         self, n: int, *, generator: ImageGenerator, temperature: float = 1.0
     ) -> Tensor:
-        """(n, layers * latent_dim) from the prior, the top layer first."""
+        """(n, layers * latent_dim), the top layer first; `temperature` scales each's deviations."""
         zs = [self.prior.density(self.posteriors[0]).draw(generator, temperature)]
         for p in self.lower:
             zs.append(p(_join(zs)).draw(generator, temperature))
         return _join(zs)
-
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: ImageGenerator,
-        condition: Condition = NOTHING,
-        temperature: float = LatentSampling.temperature,
-    ) -> Tensor:
-        """Images of `n` draws from the prior; `temperature` scales each layer's deviations."""
-        z = self.sample_latent(n, generator=generator, temperature=temperature)
-        return self.decode(z, condition)
 
     def _told(self, condition: Condition) -> Tensor | None:
         labels = condition.labels if self.config.conditional else None
