@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from gencli.cli import frames
 from gencli.cli.previews import Previews
 from gencli.cli.region import Region
-from gencli.training.reporter import Epoch, Standing
+from gencli.training.reporter import Epoch, Reporter, Silent, Standing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +30,8 @@ HISTORY_SECONDS = 1.0
 """On a terminal, epochs that follow each other faster than this do not all get their line."""
 
 
-class Display(Protocol):
-    """Shows a command to a person. It is also the reporter of a training."""
+class Display(Reporter, Protocol):
+    """Shows a command to a person: a training, which takes the place of every job, and jobs."""
 
     def job(self, what: str, done: int, total: int) -> None:
         """Say how much of what is done; a total of 0 is unknown."""
@@ -39,20 +39,8 @@ class Display(Protocol):
     def job_over(self) -> None:
         """Let the last job vanish."""
 
-    def show(self, standing: Standing) -> None:
-        """Say where a training stands, which takes the place of every job."""
-
-    def epoch_ended(self, epoch: Epoch) -> None:
-        """Say how an epoch went."""
-
-    def message(self, text: str) -> None:
-        """One line that stays."""
-
     def show_previews(self) -> None:
         """From now on, show the images of previews, where they can be shown."""
-
-    def pictures(self, images: Tensor) -> None:
-        """Images (n, C, H, W) of a preview."""
 
     def close(self) -> None:
         """Leave the terminal as it is."""
@@ -68,8 +56,8 @@ def choose(stream: TextIO) -> Display:
     return LiveDisplay(stream) if can_rewrite(stream) else PlainDisplay(stream)
 
 
-class SilentDisplay:
-    """Says nothing."""
+class SilentDisplay(Silent):
+    """Says nothing of jobs either."""
 
     def job(self, what: str, done: int, total: int) -> None:
         """Say nothing."""
@@ -77,19 +65,7 @@ class SilentDisplay:
     def job_over(self) -> None:
         """Say nothing."""
 
-    def show(self, standing: Standing) -> None:
-        """Say nothing."""
-
-    def epoch_ended(self, epoch: Epoch) -> None:
-        """Say nothing."""
-
-    def message(self, text: str) -> None:
-        """Say nothing."""
-
     def show_previews(self) -> None:
-        """Show nothing."""
-
-    def pictures(self, images: Tensor) -> None:
         """Show nothing."""
 
     def close(self) -> None:

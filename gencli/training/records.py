@@ -1,12 +1,12 @@
 """What a training leaves in its run's directory: losses, checkpoints, previews.
 
-Of several processes the first alone leaves anything; the others have `NoRecords`.
+Of several processes the first alone leaves anything, by `RunRecords`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -21,8 +21,8 @@ from gencli.training.settings import Settings
 from gencli.training.state import State
 
 
-class Records(Protocol):
-    """Where a training leaves what is kept of it."""
+class Records:
+    """Where a training leaves what is kept of it; this leaves nothing."""
 
     def begin(self, step: int) -> None:
         """Go on after so many steps; what was written of later ones is dropped."""
@@ -39,7 +39,7 @@ class Records(Protocol):
         """A picture at an epoch's end, if it is time for one, or in any case."""
 
 
-class RunRecords:
+class RunRecords(Records):
     """Those in the directory of a run.
 
     Args:
@@ -98,21 +98,3 @@ class RunRecords:
     def _seen(self, images: Tensor) -> None:
         self._reporter.pictures(images)
         self._seen_too(images)
-
-
-class NoRecords:
-    """Leaves nothing."""
-
-    def begin(self, step: int) -> None:
-        """Leave nothing."""
-
-    def row(self, row: Mapping[str, Any]) -> None:
-        """Leave nothing."""
-
-    def save(
-        self, model: Mapping[str, Tensor], trainer: Mapping[str, Tensor], state: State, *, ema: bool
-    ) -> None:
-        """Leave nothing."""
-
-    def preview(self, stage: Stage, state: State, ema: EMA | None, *, now: bool = False) -> None:
-        """Leave nothing."""

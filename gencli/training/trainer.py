@@ -31,7 +31,7 @@ from gencli.training.initial import kept
 from gencli.training.metrics import Window
 from gencli.training.pace import Pace
 from gencli.training.preview import N_IMAGES
-from gencli.training.records import NoRecords, Records, RunRecords
+from gencli.training.records import Records, RunRecords
 from gencli.training.reporter import Epoch, Reporter, Standing
 from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
@@ -98,7 +98,7 @@ class Trainer:
         condition = in_turn(data.info, told, N_IMAGES, shown.condition)
         self.stages = model.stages()
         self.watch = Watch(self, shown.images)
-        self.records: Records = NoRecords()
+        self.records = Records()
         if processes.rank == 0:
             seen = self.watch.pictures
             self.records = RunRecords(run, model, settings, condition, reporter, seen)
