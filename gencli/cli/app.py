@@ -146,6 +146,7 @@ def run(arguments: list[str] | None = None) -> int:
         The exit code: 0 done, 1 run-time failure, 2 usage, 3 data or network, 4 run or checkpoint,
         5 diverged, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
     """
+    console.end()  # a display that somebody else in this process left would take what we say
     with lasting(), sparing_imports(), warnings.catch_warnings():
         others = warnings.showwarning
 

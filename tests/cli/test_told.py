@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from gencli.cli import console
+from gencli.cli.app import run as command
 from gencli.wording import readable, spoken
 from tests.conftest import Gencli
 
@@ -82,3 +86,20 @@ def test_readable_counts(n: int, text: str):
 )
 def test_durations_in_words(seconds: float, text: str):
     assert spoken(seconds) == text
+
+
+def test_a_display_that_was_left_takes_nothing(
+    home: Path,
+    image_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """A caller in this process may have begun one, on a stderr that has been another since."""
+    elsewhere = io.StringIO()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(sys, "stderr", elsewhere)
+        console.the_display()
+    arguments = ["--data", str(image_folder), "--hidden", "8", "--steps", "1", "--val", "0"]
+    assert command(["train", "vae", "--batch-size", "20", "--sample-every", "0", *arguments]) == 0
+    assert "plan: 1 step" in capsys.readouterr().err
+    assert not elsewhere.getvalue()
