@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -94,10 +96,15 @@ def test_cgan_needs_classes():
         make(registry.find("cgan"), CGANConfig(), DataInfo(1, 8, 8))
 
 
+@pytest.mark.parametrize("model", ["wgan", "wgan-gp", "lsgan", "cgan"])
 @pytest.mark.parametrize("option", [{"hidden": 8}, {"batch_norm": True}])
-def test_multilayer_networks_refuse_what_they_do_not_have(option: dict):
-    with pytest.raises(UsageError, match="convolutional"):
-        lsgan.LSGAN(LSGANConfig(network="mlp", **option), DATA)
+def test_multilayer_networks_refuse_what_they_do_not_have(model: str, option: dict):
+    spec = registry.find(model)
+    if option.keys() <= {field.name for field in dataclasses.fields(spec.options())}:
+        with pytest.raises(UsageError, match="convolutional"):
+            make(spec, spec.options()(network="mlp", **option), DATA)
+    else:
+        assert (model, *option) == ("wgan-gp", "batch_norm")  # its penalty is per image
 
 
 @torch.no_grad()
