@@ -127,7 +127,7 @@ def evaluate(
         drawing, measuring = given(own, config.sampling()), given(own, type(config).Measuring)
         with console.counting() as counted:
             progress = foretelling(counted)
-            images = same_data_everywhere(options, processes, progress)
+            images = same_data_everywhere(options, processes, progress, purpose="evaluation")
             if images.info.shape != model.data.shape or images.info.binary != model.data.binary:
                 raise UsageError(
                     f"{images.name} {images.info.shape} does not fit a model trained on "

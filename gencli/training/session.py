@@ -104,7 +104,7 @@ def _start(
     if data_options.binarize is None:
         how = catalogue.fixed_binarization(data_options.data) or options.training.binarize
         data_options = dataclasses.replace(data_options, binarize=how)
-    data = same_data(data_options, processes, progress)
+    data = same_data(data_options, processes, progress, purpose="training")
     for note in data.notes:
         reporter.message(note)
     data_options = found_again(data_options, data.name)
@@ -220,7 +220,7 @@ def _resume(
         (begun,) = processes.largest(len(run.checkpoints()) if processes.rank == 0 else 0)
         if not begun:
             reporter.message(f"{run.name} has no checkpoint: its training begins again.")
-        data = same_data(data_options, processes, progress)
+        data = same_data(data_options, processes, progress, purpose="training")
         if data.fingerprint != run.record["data"]["fingerprint"]:
             raise DataError(
                 f"{data_options.data} is not what {run.name} was trained on any more.",

@@ -30,16 +30,22 @@ def run_of_the_first(find: Callable[[], Run], processes: Processes) -> Run:
 
 
 def same_data(
-    options: DataOptions, processes: Processes, progress: DataProgress | None
+    options: DataOptions, processes: Processes, progress: DataProgress | None, *, purpose: str
 ) -> ImageData:
     """Data that each process has loaded.
+
+    Args:
+        options: Which they are.
+        processes: All that take part.
+        progress: Is told what is being done.
+        purpose: What is prepared once they are there.
 
     Raises:
         DataError: If they are not the same everywhere.
     """
     data = processes.in_turn(lambda: load(options, progress))
     if progress is not None:
-        progress("preparing the training", 0, 0)  # what was told of the data is over
+        progress(f"preparing the {purpose}", 0, 0)  # what was told of the data is over
     if processes.told(lambda: data.fingerprint) != data.fingerprint:
         raise DataError(
             f"{options.data} is not the same here as it is for the first process.",

@@ -30,6 +30,7 @@ def run(gencli: Gencli, image_folder: Path) -> Path:
             for metric in ("nll_bound", "reconstruction")
         ]
     printed = [json.loads(job.result().stdout) for job in jobs]
+    assert all("preparing the evaluation" in job.result().stderr for job in jobs)
     run = Path(done.stdout.strip())
     (run / "printed.json").write_text(json.dumps(printed))
     return run
