@@ -14,22 +14,32 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 STARTS_ALONE = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "KMP_", "GOMP_", "LD_", "TORCH", "WORLD_")
 """Beginnings of names of variables that are read as a process starts."""
 
-IMPORTED = ("torch", "numpy", "PIL.Image", "safetensors.torch", "typer", "rich.console")
-"""What the server imports: packages of others that most commands need."""
+IMPORTED = (
+    "torch", "torch._dynamo", "numpy", "PIL.Image", "safetensors.torch", "typer", "rich.console",
+    "pydantic.main", "pydantic.type_adapter",
+)  # fmt: skip
+"""What the server imports: packages of others that most commands need.
+
+The first optimizer imports torch._dynamo, which takes longer than the rest of a small training.
+"""
 
 _ROOT = Path(__file__).parent.parent
 
 
-def at_start(environment: dict[str, str]) -> dict[str, str]:
-    """The part of an environment that is read as a process starts."""
-    return {k: v for k, v in environment.items() if k.startswith(STARTS_ALONE)}
+def at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """The part of an environment that is read as a process starts, and cannot be changed later."""
+    fixed = {k: v for k, v in environment.items() if k.startswith(STARTS_ALONE)}
+    fixed.pop("PYTHONPATH", None)  # `_become` changes sys.path
+    return fixed
 
 
 def run(
@@ -74,15 +84,17 @@ def run(
 @cache
 def _server() -> socket.socket:
     ours, theirs = socket.socketpair()
+    compiled = tempfile.TemporaryDirectory(prefix="gencli-tests-")
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.warm", str(theirs.fileno()), compiled.name],
             pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
     def end() -> None:
         ours.close()
         process.wait()
+        compiled.cleanup()
 
     atexit.register(end)
     return ours
@@ -122,6 +134,8 @@ def _serve(requests: socket.socket) -> None:
 
 def _become(request: dict, streams: list[int]) -> None:
     os.chdir(request["cwd"])
+    theirs = _searched(request["environment"])
+    sys.path[1:] = theirs + [p for p in sys.path[1:] if p not in _searched(os.environ) + theirs]
     os.environ.clear()
     os.environ.update(request["environment"])
     for number, stream in enumerate(streams, start=1):
@@ -135,6 +149,11 @@ def _become(request: dict, streams: list[int]) -> None:
     sys.path[0] = request["cwd"]
 
 
+def _searched(environment: Mapping[str, str]) -> list[str]:
+    """The folders that PYTHONPATH names."""
+    return [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
 if __name__ == "__main__":
     import gc
     import importlib
@@ -142,6 +161,8 @@ if __name__ == "__main__":
 
     for name in IMPORTED:
         importlib.import_module(name)
+    if sys.dont_write_bytecode:  # else each child compiles gencli anew
+        sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[2]
     gc.freeze()  # a child then looks through nothing but its own
     _serve(socket.socket(fileno=int(sys.argv[1])))
     runpy.run_module("gencli", run_name="__main__", alter_sys=True)
