@@ -83,6 +83,15 @@ class Gencli:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("GENCLI_")}
         self.environment = kept | {"GENCLI_HOME": str(home)} | environment
 
+    def start(
+        self, *arguments: str, cwd: Path | None = None, **streams: int
+    ) -> subprocess.Popen[bytes] | warm.Process:
+        """The command as it runs; its streams are as `subprocess.Popen` takes them."""
+        if hasattr(os, "fork") and warm.at_start(self.environment) == warm.at_start(os.environ):
+            return warm.Process(arguments, self.environment, cwd, **streams)
+        whole = [sys.executable, "-m", "gencli", *arguments]
+        return subprocess.Popen(whole, env=self.environment, cwd=cwd, **streams)
+
     def __call__(
         self, *arguments: str, expect: int = 0, cwd: Path | None = None, binary: bool = False
     ) -> subprocess.CompletedProcess:
@@ -94,14 +103,13 @@ class Gencli:
             cwd: Where it runs.
             binary: Leave what it wrote as bytes.
         """
-        whole = [sys.executable, "-m", "gencli", *arguments]
-        if hasattr(os, "fork") and warm.at_start(self.environment) == warm.at_start(os.environ):
-            code, out, err = warm.run(arguments, self.environment, cwd, TIMEOUT)
-            done = subprocess.CompletedProcess(whole, code, out, err)
-        else:
-            done = subprocess.run(
-                whole, capture_output=True, env=self.environment, cwd=cwd, timeout=TIMEOUT
-            )
+        process = self.start(*arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            out, err = process.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        done = subprocess.CompletedProcess(process.args, process.returncode, out, err)
         if not binary:
             done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
         assert done.returncode == expect, f"{arguments}: {done.stdout!r}\n{done.stderr!r}"

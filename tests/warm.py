@@ -8,6 +8,7 @@ Python or torch read once, as they start, cannot be changed so: `Gencli` then st
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 STARTS_ALONE = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "KMP_", "GOMP_", "LD_", "TORCH", "WORLD_")
 """Beginnings of names of variables that are read as a process starts."""
@@ -42,43 +44,101 @@ def at_start(environment: Mapping[str, str]) -> dict[str, str]:
     return fixed
 
 
-def run(
-    arguments: tuple[str, ...], environment: dict[str, str], cwd: Path | None, timeout: float
-) -> tuple[int, bytes, bytes]:
-    """The command's exit code, and what it wrote to stdout and stderr.
+class Process:
+    """A command that was started: what tests use of `subprocess.Popen`.
 
-    Raises:
-        subprocess.TimeoutExpired: If it takes longer than `timeout` seconds; it is killed.
+    Args:
+        arguments: Its own.
+        environment: All of it; see `at_start` for what must be ours.
+        cwd: Where it runs.
+        stdout: A file descriptor, or subprocess.PIPE or DEVNULL; it is ours if there is none.
+        stderr: Likewise.
     """
-    ours, theirs = socket.socketpair()
-    pipes = [os.pipe(), os.pipe()]
-    with theirs:
-        streams = [writer for _, writer in pipes]
-        socket.send_fds(_server(), [b"."], [theirs.fileno(), *streams])
-    for stream in streams:
-        os.close(stream)
-    request = {"arguments": arguments, "environment": environment, "cwd": str(cwd or Path.cwd())}
-    ours.sendall(json.dumps(request).encode() + b"\n")
-    told = [b"", b""]
 
-    def read(i: int) -> None:
-        with open(pipes[i][0], "rb") as file:
-            told[i] = file.read()
+    def __init__(
+        self, arguments: tuple[str, ...], environment: dict[str, str], cwd: Path | None = None,
+        *, stdout: int | None = None, stderr: int | None = None,
+    ) -> None:  # fmt: skip
+        self.args, self.returncode = ["gencli", *arguments], None
+        self._answers, theirs = socket.socketpair()
+        self.stdout, out = _stream(stdout, 1)
+        self.stderr, err = _stream(stderr, 2)
+        with theirs:
+            socket.send_fds(_server(), [b"."], [theirs.fileno(), out, err])
+        os.close(out)
+        os.close(err)
+        request = {
+            "arguments": arguments,
+            "environment": environment,
+            "cwd": str(cwd or Path.cwd()),
+        }
+        self._answers.sendall(json.dumps(request).encode() + b"\n")
+        self.pid = _number(self._answers)
 
-    reading = [threading.Thread(target=read, args=(i,)) for i in range(2)]
-    for thread in reading:
-        thread.start()
-    with ours, ours.makefile("rb") as answers:
-        pid = int(answers.readline())
-        ours.settimeout(timeout)
-        try:
-            code = int(answers.readline())
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(["gencli", *arguments], timeout) from None
-    for thread in reading:
-        thread.join()
-    return code, told[0], told[1]
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, or minus the signal that ended it.
+
+        Raises:
+            subprocess.TimeoutExpired: If it takes longer than `timeout` seconds.
+        """
+        if self.returncode is None:
+            self._answers.settimeout(timeout)
+            try:
+                self.returncode = _number(self._answers)
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._answers.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Its exit code if it has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(timeout=0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """What it wrote to stdout and stderr where they are pipes, once it has ended."""
+        told = [b"", b""]
+
+        def read(i: int, file: BinaryIO) -> None:
+            with file:
+                told[i] = file.read()
+
+        reading = [
+            threading.Thread(target=read, args=(i, file), daemon=True)
+            for i, file in enumerate((self.stdout, self.stderr))
+            if file
+        ]
+        for thread in reading:
+            thread.start()
+        self.wait(timeout)
+        for thread in reading:
+            thread.join()
+        return told[0], told[1]
+
+
+def _stream(wanted: int | None, ours: int) -> tuple[BinaryIO | None, int]:
+    """The end to read from, of a pipe; and the descriptor that the command gets."""
+    if wanted == subprocess.PIPE:
+        reader, writer = os.pipe()
+        return open(reader, "rb"), writer
+    if wanted == subprocess.DEVNULL:
+        return None, os.open(os.devnull, os.O_WRONLY)
+    return None, os.dup(ours if wanted is None else wanted)
+
+
+def _number(connection: socket.socket) -> int:
+    """What the keeper says next: a process id, then an exit code."""
+    said = connection.recv(4)
+    assert len(said) == 4, "the keeper has gone"
+    return int.from_bytes(said, "big", signed=True)
 
 
 @cache
@@ -126,9 +186,10 @@ def _serve(requests: socket.socket) -> None:
         return
     for stream in streams:
         os.close(stream)
-    connection.sendall(b"%d\n" % pid)
+    connection.sendall(pid.to_bytes(4, "big", signed=True))
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    connection.sendall(b"%d\n" % code)
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for it
+        connection.sendall(code.to_bytes(4, "big", signed=True))
     os._exit(0)
 
 

@@ -15,6 +15,7 @@ import pytest
 from gencli.runs import Run
 from tests.conftest import Gencli
 from tests.unit.small_run import rewrite
+from tests.warm import Process
 
 pytestmark = pytest.mark.reliability("faults injected")
 
@@ -24,19 +25,14 @@ SMALL = ("--hidden", "16", "--latent-dim", "2", "--batch-size", "20", "--log-eve
 @pytest.fixture
 def command(gencli: Gencli, image_folder: Path) -> list[str]:
     """The beginning of a command that trains a small model."""
-    start = [sys.executable, "-m", "gencli", "train", "vae", "--data", str(image_folder)]
-    return [*start, *SMALL]
+    return ["train", "vae", "--data", str(image_folder), *SMALL]
 
 
 def run_of(gencli: Gencli, name: str) -> Run:
     return Run(Path(gencli.environment["GENCLI_HOME"]) / "runs" / name)
 
 
-def start(gencli: Gencli, command: list[str], *more: str, **streams: int) -> subprocess.Popen:
-    return subprocess.Popen([*command, *more], env=gencli.environment, **streams)
-
-
-def wait_for(run: Run, process: subprocess.Popen, rows: int = 3) -> None:
+def wait_for(run: Run, process: subprocess.Popen[bytes] | Process, rows: int = 3) -> None:
     """Wait until a training has written some rows of its log."""
     log = run.path / "metrics.jsonl"
     limit = time.monotonic() + 100
@@ -49,23 +45,25 @@ def wait_for(run: Run, process: subprocess.Popen, rows: int = 3) -> None:
 def test_a_reader_of_stderr_that_leaves(gencli: Gencli, command: list[str]):
     reader, writer = os.pipe()
     os.close(reader)
-    process = start(
-        gencli, command, "--name", "unread", "--steps", "5", stderr=writer, stdout=writer
-    )
+    more = ("--name", "unread", "--steps", "5")
+    process = gencli.start(*command, *more, stderr=writer, stdout=writer)
     os.close(writer)
     assert process.wait(timeout=100) == 0
     assert run_of(gencli, "unread").checkpoint().step == 5
     assert run_of(gencli, "unread").status == "done"
 
 
+# The readers of the test above leave, too; `>&-` is part of the last.
 @pytest.mark.parametrize(
-    "how", ["| true", pytest.param(">&-", marks=pytest.mark.slow), ">&- 2>&- <&-"]
+    "how",
+    [*(pytest.param(how, marks=pytest.mark.slow) for how in ("| true", ">&-")), ">&- 2>&- <&-"],
 )
 def test_a_closed_stdout(gencli: Gencli, command: list[str], how: str):
     name = f"closed-{len(how)}"
     script = f'set -o pipefail; "$@" {how}'
+    whole = [sys.executable, "-m", "gencli", *command, "--name", name, "--steps", "2"]
     done = subprocess.run(
-        ["bash", "-c", script, "x", *command, "--name", name, "--steps", "2", "--sample-every=0"],
+        ["bash", "-c", script, "x", *whole, "--sample-every=0"],
         env=gencli.environment, stderr=subprocess.PIPE, text=True, timeout=100,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -96,8 +94,8 @@ def test_a_signal_costs_no_work(
     gencli: Gencli, command: list[str], signals: list[int], code: int, tmp_path: Path
 ):
     name = "-".join(signal.Signals(s).name for s in signals)
-    process = start(
-        gencli, command, "--name", name, "--steps", "1000000", "--sample-every", "0",
+    process = gencli.start(
+        *command, "--name", name, "--steps", "1000000", "--sample-every", "0",
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     run = run_of(gencli, name)
@@ -119,8 +117,8 @@ def test_a_signal_costs_no_work(
 
 @pytest.mark.slow
 def test_a_run_that_is_training_is_not_resumed_twice(gencli: Gencli, command: list[str]):
-    process = start(
-        gencli, command, "--name", "busy", "--steps", "1000000", "--checkpoint-every", "1", "-q",
+    process = gencli.start(
+        *command, "--name", "busy", "--steps", "1000000", "--checkpoint-every", "1", "-q",
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     wait_for(run_of(gencli, "busy"), process)
@@ -141,8 +139,8 @@ def test_a_run_that_is_training_is_not_resumed_twice(gencli: Gencli, command: li
 @pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint(gencli: Gencli, command: list[str]):
     def kill_one() -> None:
-        process = start(
-            gencli, command, "--name", "early", "--steps", "1000000", "--checkpoint-every",
+        process = gencli.start(
+            *command, "--name", "early", "--steps", "1000000", "--checkpoint-every",
             "1000000", "--val", "0", "-q", stdout=subprocess.DEVNULL,
         )  # fmt: skip
         wait_for(run_of(gencli, "early"), process)
@@ -154,19 +152,19 @@ def test_a_run_killed_before_its_first_checkpoint(gencli: Gencli, command: list[
     again = gencli("train", "vae", "--resume", "early", "--steps", "4")
     assert "early has no checkpoint: its training begins again." in again.stderr
     more = ["--steps", "4", "--checkpoint-every", "1000000", "--val", "0", "-q"]
-    gencli(*command[3:], "--name", "plain", *more)
+    gencli(*command, "--name", "plain", *more)
     one, other = (run_of(gencli, n).checkpoint().path for n in ("early", "plain"))
     for name in ("model.safetensors", "trainer.safetensors"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
     steps = [json.loads(line)["step"] for line in
              (run_of(gencli, "early").path / "metrics.jsonl").read_text().splitlines()]  # fmt: skip
     assert steps == [1, 2, 3, 4]
-    gencli(*command[3:], "--name", "early", "--steps", "1", expect=2)  # it has a checkpoint now
+    gencli(*command, "--name", "early", "--steps", "1", expect=2)  # it has a checkpoint now
 
 
 def test_what_diverges_keeps_no_weights_that_are_not_finite(gencli: Gencli, command: list[str]):
     more = ["--checkpoint-every", "1", "--keep", "1", "--lr", "1e6", "--steps", "50"]
-    refused = gencli(*command[3:], "--name", "wild", *more, expect=5)
+    refused = gencli(*command, "--name", "wild", *more, expect=5)
     assert "is not finite" in refused.stderr
     run = run_of(gencli, "wild")
     assert run.status == "diverged"
@@ -176,7 +174,7 @@ def test_what_diverges_keeps_no_weights_that_are_not_finite(gencli: Gencli, comm
 
 
 def test_moments_of_another_shape_are_refused(gencli: Gencli, command: list[str]):
-    gencli(*command[3:], "--name", "received", "--steps", "2", "-q")
+    gencli(*command, "--name", "received", "--steps", "2", "-q")
     run = run_of(gencli, "received")
     for factor in (slice(0, 1), slice(0, 10**6)):
 
@@ -195,7 +193,7 @@ def test_moments_of_another_shape_are_refused(gencli: Gencli, command: list[str]
 
 @pytest.mark.slow
 def test_a_fallback_is_never_silent(gencli: Gencli, command: list[str]):
-    gencli(*command[3:], "--name", "averaged", "--steps", "2", "--ema-decay", "0.9", "-q")
+    gencli(*command, "--name", "averaged", "--steps", "2", "--ema-decay", "0.9", "-q")
     run = run_of(gencli, "averaged")
     rewrite(run, trainer=lambda ts: {k: t for k, t in ts.items() if not k.startswith("ema/")})
     refused = gencli("sample", "averaged", "--n", "1", expect=4)
@@ -207,7 +205,7 @@ def test_a_fallback_is_never_silent(gencli: Gencli, command: list[str]):
 
 @pytest.mark.slow
 def test_a_reader_of_a_picture_that_leaves(gencli: Gencli, command: list[str]):
-    gencli(*command[3:], "--name", "shown", "--steps", "1", "-q")
+    gencli(*command, "--name", "shown", "--steps", "1", "-q")
     sample = [sys.executable, "-m", "gencli", "sample", "shown", "--n", "4000", "--out", "-"]
     done = subprocess.run(
         ["bash", "-c", 'set -o pipefail; "$@" | head -c 4', "x", *sample],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -157,11 +156,8 @@ def test_the_command_translates_a_folder_once_and_makes_sheets(
 ) -> None:
     options = ("--data", "glyphs", "--source", "edges", "--width", "4", "--d-width", "4")
     gencli("train", "pix2pix", *options, "--steps", "3", "--sample-every", "0", "--name", "e", "-q")
-    command = [sys.executable, "-m", "gencli", "sample", "e", "--source", str(folder),
-               "--out", str(tmp_path / "out"), "-q"]  # fmt: skip
-    both = [
-        subprocess.Popen(command, env=gencli.environment, stderr=subprocess.PIPE) for _ in range(2)
-    ]
+    command = ("sample", "e", "--source", str(folder), "--out", str(tmp_path / "out"), "-q")
+    both = [gencli.start(*command, stderr=subprocess.PIPE) for _ in range(2)]
     errors = b"".join(process.communicate(timeout=280)[1] for process in both)
     assert sorted(process.returncode for process in both) == [0, 2]
     assert b"exists." in errors
