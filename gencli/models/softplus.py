@@ -71,14 +71,18 @@ class _BernoulliLogProb(torch.autograd.Function):
         return None, a.sigmoid().sub_(x).mul_(-grads[0].unsqueeze(-1))
 
 
-def _sum_log_sigmoid_abs(a: Tensor) -> Tensor:
-    q = a.abs().sigmoid_()
-    whole = a.shape[-1] // GROUP * GROUP
+def sum_log(q: Tensor) -> Tensor:
+    """The sum of logarithms over the last dimension, of numbers in [1/2, 1]: (..., D) -> (...)."""
+    whole = q.shape[-1] // GROUP * GROUP
     total = q[..., whole:].prod(-1).log_()
     if whole:
         groups = q[..., :whole].reshape(*q.shape[:-1], -1, GROUP)
         total += groups.prod(-1).log_().sum(-1)
     return total
+
+
+def _sum_log_sigmoid_abs(a: Tensor) -> Tensor:
+    return sum_log(a.abs().sigmoid_())
 
 
 def _at_least_float32(a: Tensor) -> Tensor:

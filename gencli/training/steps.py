@@ -157,7 +157,8 @@ class Steps:
     ) -> None:
         optimizer = self._optimizers.get(update.name)
         if optimizer is not None:
-            optimizer.zero_grad(set_to_none=True)
+            for p in update.parameters:
+                p.grad = None
         figures: dict[str, Tensor] = {}
         with self.processes.adding(self._sums if optimizer is None else ()):
             for piece, step in zip(pieces, steps, strict=True):

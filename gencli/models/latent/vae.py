@@ -19,14 +19,15 @@ given up before they are of use (Sonderby et al. 2016, arXiv:1602.02282).
 
 Departures: layers of latents enter a network side by side, not through dense layers of their own.
 
-The parts lie beside: `networks.py`, `densities.py`, `priors.py`, and `pixels.py` for p(x|z).
+The parts lie beside: `networks.py`, `densities.py`, `priors.py`, and `pixels.py` for p(x|z); the
+kind that is trained most, all dense, has its bound and gradient written out in `dense_elbo.py`.
 """
 
 from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +38,10 @@ from gencli.errors import UsageError
 from gencli.models.interface import NOTHING, Batch, Condition, Loss, Stage, Step, Update
 from gencli.models.latent.base import LatentModel
 from gencli.models.latent.configs import VAEConfig
+from gencli.models.latent.dense_elbo import dense_elbo
 from gencli.models.latent.densities import Density, Gaussian
 from gencli.models.latent.networks import Decoder, Layer, Posterior
-from gencli.models.latent.pixels import pixels_of
+from gencli.models.latent.pixels import BernoulliPixels, pixels_of
 from gencli.models.latent.priors import VampPrior, make_prior, one_hot
 from gencli.random import ImageGenerator
 
@@ -97,7 +99,7 @@ class VAE(LatentModel):
             beta *= min(step.number / self.config.kl_warmup, 1.0)
         if self.config.importance_samples > 1:
             return self._importance_weighted(x, y, beta)
-        log_likelihood, kl = self._elbo(x, y)
+        log_likelihood, kl = self._dense_elbo(x) if self._is_dense() else self._elbo(x, y)
         distortion, kl = -log_likelihood.mean(), kl.mean()
         return Loss(distortion + beta * kl, distortion=distortion, kl=kl)
 
@@ -107,6 +109,29 @@ class VAE(LatentModel):
         zs = [z for _, z in draws]
         kl = [p.divergence(*draw) for p, draw in zip(self.priors(zs), draws, strict=True)]
         return self.log_likelihood(x, y, zs), reduce(torch.add, kl)
+
+    def _is_dense(self) -> bool:
+        """Whether `dense_elbo` is this model's bound, and nobody asked for it to be computed else.
+
+        So it is where autocast chooses another precision, and where the networks are compiled.
+        """
+        c, device = self.config, self.device.type
+        return (
+            (c.network, c.activation, c.prior) == ("mlp", "relu", "normal")
+            and (c.layers, c.importance_samples, c.dropout, c.conditional) == (1, 1, 0, False)
+            and isinstance(self.pixels, BernoulliPixels)
+            and torch.is_grad_enabled()
+            and not torch.is_autocast_enabled(device)
+            and not any(network._compiled_call_impl for network in self.compilable())
+        )
+
+    def _dense_elbo(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What `_elbo` gives, with the same random numbers."""
+        posterior, decoder = cast(Posterior, self.posteriors[0]), self.decoder
+        eps = torch.randn(len(x), self.latent_dim, device=x.device)
+        encoding = [*_linear_layers(posterior.encoder.dense), posterior.head]
+        decoding = [*_linear_layers(decoder.dense), decoder.to_map]
+        return dense_elbo(x.flatten(1), eps, encoding, decoding)
 
     def _importance_weighted(self, x: Tensor, y: Tensor | None, beta: float) -> Loss:
         """The bound of K draws, with gradients as Tucker et al. 2018 have them.
@@ -194,3 +219,7 @@ class VAE(LatentModel):
 
 def _join(zs: list[Tensor]) -> Tensor:
     return zs[0] if len(zs) == 1 else torch.cat(zs, -1)
+
+
+def _linear_layers(network: nn.Sequential) -> list[nn.Linear]:
+    return [layer for layer in network if isinstance(layer, nn.Linear)]
