@@ -87,6 +87,14 @@ def _home(home: Path) -> None:
     """Every test writes into a fresh home."""
 
 
+@pytest.fixture(autouse=True)
+def _few_temperatures(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each validation of a Boltzmann machine estimates log Z; here it need not be near."""
+    estimate = getattr(spec.load(), "log_partition", None)
+    if estimate is not None:
+        monkeypatch.setattr(estimate, "__kwdefaults__", {"chains": 8, "temperatures": 10})
+
+
 @pytest.mark.reliability("exact resumes")
 def test_interrupted_and_resumed_equals_uninterrupted(spec: ModelSpec, data: ImageData):
     n_stages = len(build(spec, data).stages())
