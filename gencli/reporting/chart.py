@@ -10,7 +10,9 @@ from markupsafe import Markup, escape
 Series = Sequence[tuple[float, float]]
 
 _WIDTH, _HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 44
+_RIGHT, _TOP, _BOTTOM = 12, 12, 44
+_LABEL, _DIGIT = 34, 8
+"""Room for the vertical axis's label, and for each character of its numbers."""
 _MOST = 120
 """Points of a curve that can be pointed at; between them lines are straight."""
 
@@ -33,13 +35,14 @@ def line_chart(curves: Mapping[str, Series], x_label: str, y_label: str) -> Mark
     xs = [x for x in ticks(low_x, high_x) if low_x <= x <= high_x]
     ys = _y_ticks(points)
     low_y, high_y = ys[0], ys[-1]
+    left = _LABEL + _DIGIT * max(len(number(y)) for y in ys)
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - low_x) / (high_x - low_x) if high_x > low_x else 0.5
         up = (y - low_y) / (high_y - low_y) if high_y > low_y else 0.5
         up = min(max(up, 0.0), 1.0)  # early losses may lie above the axis
         return (
-            round(_LEFT + across * (_WIDTH - _LEFT - _RIGHT), 1),
+            round(left + across * (_WIDTH - left - _RIGHT), 1),
             round(_HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM), 1),
         )
 
@@ -57,12 +60,12 @@ def line_chart(curves: Mapping[str, Series], x_label: str, y_label: str) -> Mark
     for y in ys:
         _, at = place(low_x, y)
         parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{at}" y2="{at}"/>'
-            f'<text x="{_LEFT - 6}" y="{at + 4}" text-anchor="end">{number(y)}</text>'
+            f'<line class="grid" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{at}" y2="{at}"/>'
+            f'<text x="{left - 6}" y="{at + 4}" text-anchor="end">{number(y)}</text>'
         )
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
     parts.append(
-        f'<text class="label" x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 8}" '
+        f'<text class="label" x="{(left + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 8}" '
         f'text-anchor="middle">{escape(x_label)}</text>'
         f'<text class="label" x="14" y="{middle}" text-anchor="middle" '
         f'transform="rotate(-90 14 {middle})">{escape(y_label)}</text>'
@@ -70,10 +73,11 @@ def line_chart(curves: Mapping[str, Series], x_label: str, y_label: str) -> Mark
     for index, (name, series) in enumerate(curves.items()):
         path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in series))
         parts.append(f'<polyline class="curve c{index % 6}" points="{path}"/>')
+        seen = " alone" if len(series) == 1 else ""  # a line of one point cannot be seen
         for x, y in series[:: max(len(series) // _MOST, 1)]:
             at, up = place(x, y)
             parts.append(
-                f'<circle class="point c{index % 6}" cx="{at}" cy="{up}" r="5">'
+                f'<circle class="point c{index % 6}{seen}" cx="{at}" cy="{up}" r="5">'
                 f"<title>{escape(name)} {number(y)} at {escape(x_label)} {number(x)}</title>"
                 "</circle>"
             )
@@ -91,7 +95,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers that enclose a range, evenly spaced."""
     if not high > low:
         span = abs(low) or 1.0
-        return [low - span / 2, low, low + span / 2]
+        return ticks(low - span / 2, low + span / 2, about)
     raw = (high - low) / about
     size = 10.0 ** math.floor(math.log10(raw))
     step = next(m * size for m in (1, 2, 2.5, 5, 10) if m * size >= raw * 0.999)

@@ -82,9 +82,14 @@ def report(runs: Sequence[Run], progress: Told | None = None) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template("report.html").render(
-        title=", ".join(run.name for run in runs), sections=sections, tables=tables,
+        title=_title(runs), sections=sections, tables=tables,
         version=__version__, made=time.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
+
+
+def _title(runs: Sequence[Run]) -> str:
+    """Names where they are few."""
+    return ", ".join(run.name for run in runs) if len(runs) <= 4 else f"{len(runs)} runs"
 
 
 def section(run: Run) -> Section:

@@ -158,7 +158,21 @@ def test_ticks_are_round_and_enclose():
     assert ticks(0, 10) == [0, 2, 4, 6, 8, 10]
     assert ticks(0.13, 0.41)[0] <= 0.13
     assert ticks(0.13, 0.41)[-1] >= 0.41
-    assert ticks(5, 5) == [2.5, 5, 7.5]
+    assert ticks(5, 5) == [2, 3, 4, 5, 6, 7, 8]
+    assert ticks(275.93, 275.93) == [100, 200, 300, 400, 500]
+
+
+def test_a_single_point_is_seen():
+    assert 'class="point c0 alone"' in line_chart({"loss": [(20.0, 275.93)]}, "step", "loss")
+    assert "alone" not in line_chart({"loss": [(20.0, 275.93), (40.0, 200.0)]}, "step", "loss")
+
+
+def test_numbers_of_the_axis_do_not_reach_its_label():
+    svg = ElementTree.fromstring(line_chart({"loss": [(1.0, -123456), (2.0, 3)]}, "step", "loss"))
+    numbers = [t for t in svg.iter("text") if t.get("text-anchor") == "end"]
+    label = next(t for t in svg.iter("text") if "rotate" in t.get("transform", ""))
+    for each in numbers:  # a character is 7.3 wide at 13 pixels
+        assert float(each.get("x")) - 7.3 * len(each.text) > float(label.get("x")) + 6
     assert number(1720) == "1,720"
 
 
