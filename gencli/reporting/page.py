@@ -88,7 +88,7 @@ def report(runs: Sequence[Run], progress: Told | None = None) -> str:
 
 
 def _title(runs: Sequence[Run]) -> str:
-    """Names where they are few."""
+    """The heading: names, or how many where they would fill a screen."""
     return ", ".join(run.name for run in runs) if len(runs) <= 4 else f"{len(runs)} runs"
 
 

@@ -19,6 +19,7 @@ from gencli.loaded import LoadedModel
 from gencli.models.adversarial.configs import Pix2PixConfig
 from gencli.models.adversarial.pix2pix import Pix2Pix
 from gencli.reporting.chart import line_chart, number, ticks
+from gencli.reporting.page import _title
 from gencli.reporting.pictures import nearest_images, pictures
 from gencli.runs import Run
 
@@ -160,6 +161,12 @@ def test_ticks_are_round_and_enclose():
     assert ticks(0.13, 0.41)[-1] >= 0.41
     assert ticks(5, 5) == [2, 3, 4, 5, 6, 7, 8]
     assert ticks(275.93, 275.93) == [100, 200, 300, 400, 500]
+
+
+def test_many_runs_are_counted_in_the_heading():
+    runs = [Run(Path(name)) for name in "abcde"]
+    assert _title(runs[:2]) == "a, b"
+    assert _title(runs) == "5 runs"
 
 
 def test_a_single_point_is_seen():
