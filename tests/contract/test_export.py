@@ -25,39 +25,39 @@ FORMATS = pytest.mark.parametrize(
 )
 
 
-ALIKE = {"wgan", "wgan-gp", "lsgan", "factor-analysis"}
-"""Models whose decoder is the same network as another's here: `dcgan`'s and `ppca`'s."""
+ONNX = {"vae", "sbn", "cgan", "gan-cls"}
+"""By default those with a perceptron, binary layers and convolutions told a class or a caption.
 
-DEEP = {"pix2pix"}
-"""Models whose decoder has so many layers that ONNX takes its time."""
+`unit/test_export.py` has a perceptron and convolutions that are told nothing. ONNX takes seconds.
+"""
 
-
-LARGE = {"stackgan"}
-"""Models whose decoder is several networks."""
+PT2 = ONNX | {"ppca", "autoencoder", "gan", "dcgan", "stackgan"}
+"""The others: solvers of diffusion as one graph, many layers, or networks that one of these has."""
 
 
 def _decoders() -> list[Any]:
-    """Models with a latent space; a diffusion solver unrolled into one graph takes its time."""
+    """The models with a latent space, in each format."""
     return [
         pytest.param(
             spec,
-            id=spec.name,
-            marks=[pytest.mark.slow] * (spec.family == "diffusion" or spec.name in ALIKE | DEEP),
+            export,
+            id=f"{spec.name}{suffix}",
+            marks=[pytest.mark.slow] * (spec.name not in default),
         )
+        for suffix, export, default in ((".onnx", export_onnx, ONNX), (".pt2", export_pt2, PT2))
         for spec in registry.MODELS
         if "latent" in spec.abilities
     ]
 
 
-@pytest.mark.parametrize("spec", _decoders())
-@FORMATS
+@pytest.mark.parametrize(("spec", "export"), _decoders())
 def test_decoders_are_reproduced(
-    spec: ModelSpec, export: Callable[..., Any], suffix: str, tmp_path: Path
+    spec: ModelSpec, export: Callable[..., Any], tmp_path: Path
 ) -> None:
     data = small_data(spec.options().training.binarize, SIDE.get(spec.name, 28))
     model = build(spec, data)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    parity = export(model, tmp_path / f"x{suffix}")
+    parity = export(model, tmp_path / "exported")
     assert 0 <= parity.max_abs_difference <= 1e-4
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name

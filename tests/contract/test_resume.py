@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from gencli import new_run, runs
+from gencli import new_run, registry, runs
 from gencli.data.splits import ImageData
 from gencli.errors import InterruptedRun
 from gencli.registry import ModelSpec
@@ -23,7 +23,11 @@ from gencli.training.trainer import Trainer
 
 from .conftest import build
 
-STEPS = 10
+STEPS = 7
+"""Of each stage: two epochs of three batches, and one batch."""
+
+BF16 = {"vae", "gan", "ddpm", "rbm", "dbn", "made"}
+"""One model of each family, with two updates, chains, stages and masks; the rest takes longer."""
 
 
 class StopAfter(StopRequest):
@@ -95,53 +99,82 @@ def _few_temperatures(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(estimate, "__kwdefaults__", {"chains": 8, "temperatures": 10})
 
 
+@pytest.fixture(scope="module")
+def trained() -> dict[str, Run]:
+    """What `whole` has trained so far."""
+    return {}
+
+
+@pytest.fixture
+def whole(spec: ModelSpec, data: ImageData, trained: dict[str, Run]) -> Run:
+    """One uninterrupted training of each model, for all tests."""
+    if spec.name not in trained:
+        trained[spec.name] = uninterrupted(spec, data)
+    return trained[spec.name]
+
+
+def total(spec: ModelSpec, data: ImageData) -> int:
+    return STEPS * len(build(spec, data).stages())
+
+
+def uninterrupted(spec: ModelSpec, data: ImageData) -> Run:
+    return train(spec, data, steps=total(spec, data), lr_schedule="cosine")
+
+
 @pytest.mark.reliability("exact resumes")
-def test_interrupted_and_resumed_equals_uninterrupted(spec: ModelSpec, data: ImageData):
-    n_stages = len(build(spec, data).stages())
-    steps = STEPS * n_stages
-    whole = train(spec, data, steps=steps, lr_schedule="cosine")
-    # in the middle of an epoch, and in the middle of a later stage where there are several
-    for stop in {3, steps - 4}:
+def test_interrupted_and_resumed_equals_uninterrupted(spec: ModelSpec, data: ImageData, whole: Run):
+    steps = total(spec, data)
+    # amid an epoch and the steps of a line of the log; and of a later stage where there are several
+    for stop in {5, steps - 2}:
         with pytest.raises(InterruptedRun):
             train(spec, data, steps=steps, lr_schedule="cosine", stop_after=stop)
         parted = runs.all_runs()[0]
         assert parted.checkpoints()[-1].step == stop
         train(spec, data, steps=steps, lr_schedule="cosine", run=parted)
+        assert parted.path != whole.path
         assert contents(parted) == contents(whole)
         assert metrics(parted) == metrics(whole)
 
 
 @pytest.mark.reliability("exact resumes")
-def test_a_longer_total_equals_one_long_training(spec: ModelSpec, data: ImageData):
-    if len(build(spec, data).stages()) > 1:
-        whole = train(spec, data, epochs=4, lr_schedule="constant")
-        again = train(spec, data, epochs=4, lr_schedule="constant", run=whole)
-        assert contents(again) == contents(whole)  # a longer total moves the stages' borders
+def test_a_longer_total_equals_one_long_training(spec: ModelSpec, data: ImageData, whole: Run):
+    steps = total(spec, data)
+    if steps > STEPS:  # a longer total moves the stages' borders; the same one changes nothing
+        before = contents(whole)
+        train(spec, data, steps=steps, lr_schedule="cosine", run=whole)
+        assert contents(whole) == before
         return
-    whole = train(spec, data, epochs=4, lr_schedule="constant")
-    half = train(spec, data, epochs=2, lr_schedule="constant")
-    train(spec, data, epochs=4, lr_schedule="constant", run=half)
-    assert contents(half) == contents(whole)
-    assert metrics(half) == metrics(whole)
+    long = train(spec, data, epochs=2, lr_schedule="constant")
+    half = train(spec, data, epochs=1, lr_schedule="constant")
+    train(spec, data, epochs=2, lr_schedule="constant", run=half)
+    assert contents(half) == contents(long)
+    assert metrics(half) == metrics(long)
 
 
-def test_a_trained_run_is_read_back_with_its_average(spec: ModelSpec, data: ImageData):
-    run = train(spec, data, steps=3)
+def test_a_trained_run_is_read_back_with_its_average(spec: ModelSpec, data: ImageData, whole: Run):
     model = build(spec, data)
     averaged = any(u.ema for u in model.stages()[-1].updates)
-    weights = load_model(model, run.checkpoint("last"))
+    weights = load_model(model, whole.checkpoint("last"))
     assert weights == ("ema" if averaged else "raw")
 
 
-def test_previews_do_not_change_training(spec: ModelSpec, data: ImageData):
-    without = train(spec, data, steps=6)
-    with_previews = train(spec, data, steps=6, sample_every=1)
-    assert contents(without) == contents(with_previews)
-    assert list((with_previews.path / "samples").glob("step-*.png"))
-    assert not list((without.path / "samples").glob("*"))
+def test_previews_do_not_change_training(spec: ModelSpec, data: ImageData, whole: Run):
+    steps = total(spec, data)
+    previewed = train(spec, data, steps=steps, lr_schedule="cosine", sample_every=3)
+    assert contents(previewed) == contents(whole)
+    assert list((previewed.path / "samples").glob("step-*.png"))
+    assert not list((whole.path / "samples").glob("*"))
 
 
 @pytest.mark.reliability("exact resumes")
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(spec.name, marks=[pytest.mark.slow] * (spec.name not in BF16))
+        for spec in registry.MODELS
+    ],
+    indirect=True,
+)
 def test_bf16_resumes_exactly_too(spec: ModelSpec, data: ImageData):
     if not spec.load().bf16:
         pytest.skip(f"{spec.name} trains in fp32 only")

@@ -58,7 +58,8 @@ def model(spec: ModelSpec, data: ImageData) -> GenerativeModel:
 def test_interrupted_and_resumed_equals_uninterrupted(
     spec: ModelSpec, data: ImageData, home: Path
 ) -> None:
-    resume.test_interrupted_and_resumed_equals_uninterrupted(spec, data)
+    whole = resume.uninterrupted(spec, data)
+    resume.test_interrupted_and_resumed_equals_uninterrupted(spec, data, whole)
 
 
 @pytest.mark.parametrize("spec", ["vae-conditional-conv"], indirect=True)  # ONNX takes its time
