@@ -10,7 +10,7 @@ from gencli.errors import RunError
 from gencli.loaded import LoadedModel
 from gencli.models.build import build_model
 from gencli.models.interface import GenerativeModel
-from gencli.processes import ALONE, Processes
+from gencli.processes import ALONE, Processes, saved
 from gencli.runs import Run
 from gencli.training.checkpoint import load_model
 
@@ -58,7 +58,7 @@ def load(
     else:
         run = runs.known(Path(told["path"]), told["record"])
         model = _fresh(run)
-    processes.agree(model.state_dict().values())
+    processes.agree(saved(model).values())
     model.to(chosen).eval()
     return LoadedModel(model, run, told["weights"], told["step"], processes)
 

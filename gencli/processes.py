@@ -147,5 +147,17 @@ def named(model: nn.Module, kind: str) -> dict[str, Tensor]:
 def common(model: nn.Module) -> list[Tensor]:
     """The saved tensors of a model that are the same in all processes."""
     own = named(model, "per_process")
-    state = model.state_dict(keep_vars=True)
-    return [t.detach() for name, t in state.items() if name not in own]
+    return [t for name, t in saved(model).items() if name not in own]
+
+
+def saved(model: nn.Module) -> dict[str, Tensor]:
+    """What a model's state dict has, by the same names.
+
+    `state_dict` itself parts weights that are in shards, even where they are put together.
+    """
+    return {
+        f"{prefix}.{name}".lstrip("."): tensor.detach()
+        for prefix, module in model.named_modules(remove_duplicate=False)
+        for name, tensor in (module._parameters | module._buffers).items()
+        if tensor is not None and name not in module._non_persistent_buffers_set
+    }

@@ -191,10 +191,13 @@ class GenerativeModel(nn.Module):
 
     summed: ClassVar[tuple[str, ...]] = ()
     """Buffers that losses without an optimizer add sums over images to, and do nothing else with.
-    Several processes add theirs up. Any module of a model may have this attribute and the next."""
+    Several processes add theirs up. Any module of a model may have this and the next two."""
 
     per_process: ClassVar[tuple[str, ...]] = ()
     """Buffers of which several processes each have their own: Markov chains, say."""
+
+    blocks_in: ClassVar[tuple[str, ...]] = ()
+    """Lists of modules that `--shard` splits one by one; a loss uses them by calling them alone."""
 
     config: Config
     data: DataInfo

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from gencli.atomic import discard, whole_folder, write_json
 from gencli.checkpoint import ANOTHER, FORMAT, Checkpoint, sealed
-from gencli.errors import RunError
+from gencli.errors import DivergedError, RunError
 from gencli.models.interface import GenerativeModel
+from gencli.processes import saved
 from gencli.training.ema import live_tensors
-from gencli.training.tensors import check
+from gencli.training.tensors import check, own_shard
 
 _HEADER = 64 << 20
 """Bytes that a file may have beside its tensors' own."""
@@ -84,14 +85,23 @@ def is_sound(model: nn.Module, averages: Iterable[Tensor]) -> bool:
     A buffer may have infinities where that is its meaning, as in a mask.
     """
     weights = _largest([*model.parameters(), *averages])
-    saved = model.state_dict(keep_vars=True).values()
-    buffers = _largest(t for t in saved if not isinstance(t, nn.Parameter))
+    kept = saved(model)
+    buffers = _largest(b for name, b in model.named_buffers() if name in kept)
     return bool(weights.isfinite().all() & ~buffers.isnan().any())
+
+
+def diverged(problem: str, there: Sequence[Checkpoint]) -> DivergedError:
+    """What is said of a training that is lost: `there` are the checkpoints that it has left."""
+    kept = f"; the checkpoint of step {there[-1].step} is kept" if there else ""
+    return DivergedError(
+        f"{problem}{kept}.", "Try a lower --lr, --clip-norm 1 or --precision fp32."
+    )
 
 
 def _largest(tensors: Iterable[Tensor]) -> Tensor:
     """The largest size in each floating-point tensor; of a NaN it is NaN."""
-    floating = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
+    own = (own_shard(t.detach()) for t in tensors)
+    floating = [t for t in own if t.is_floating_point() and t.numel()]
     if not floating:
         return torch.zeros(0)
     norms = torch._foreach_norm(floating, float("inf"))
@@ -130,7 +140,7 @@ def model_tensors(model: GenerativeModel, checkpoint: Checkpoint) -> dict[str, T
     Raises:
         RunError: If the file is damaged or belongs to another architecture.
     """
-    like = model.state_dict()
+    like = saved(model)
     name = "model.safetensors"
     tensors = checkpoint.tensors(name, limit=_size(model) + _HEADER)
     check(tensors, like, str(checkpoint.path / name))
@@ -150,7 +160,7 @@ def trainer_tensors(
 
 
 def _size(model: GenerativeModel) -> int:
-    return sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    return sum(t.numel() * t.element_size() for t in saved(model).values())
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from gencli.models.drawing import evaluating
-from gencli.training.tensors import check
+from gencli.processes import saved
+from gencli.training.tensors import check, own_shard, put
 
 
 def live_tensors(model: nn.Module, parameters: set[nn.Parameter]) -> dict[str, Tensor]:
@@ -19,14 +20,14 @@ def live_tensors(model: nn.Module, parameters: set[nn.Parameter]) -> dict[str, T
     of batch normalisation) are averaged too, if they are saved with the model.
     """
     live: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p in parameters}
-    saved = model.state_dict().keys()
+    kept = saved(model)
     for prefix, module in model.named_modules():
         own = set(module.parameters(recurse=False))
         if own and own <= parameters:
             live |= {
                 name: b
                 for name, b in module.named_buffers(prefix, recurse=False)
-                if b.is_floating_point() and name in saved
+                if b.is_floating_point() and name in kept
             }
     return live
 
@@ -52,8 +53,9 @@ class EMA:
     def step(self, t: int) -> None:
         """Take in the weights after step `t` (from 0)."""
         decay = min(self.decay, (1 + t) / (10 + t))
-        live = [tensor.detach() for tensor in self.live.values()]
-        torch._foreach_lerp_(list(self.average.values()), live, 1 - decay)
+        live = [own_shard(tensor.detach()) for tensor in self.live.values()]
+        average = [own_shard(tensor) for tensor in self.average.values()]
+        torch._foreach_lerp_(average, live, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -85,7 +87,7 @@ class EMA:
         """
         check(tensors, self.average, "The moving average")
         for name, value in tensors.items():
-            self.average[name].copy_(value)
+            put(self.average[name], value)
 
 
 @contextmanager

@@ -136,6 +136,9 @@ def _too_large(
     network.zero_grad(set_to_none=True)
     n = min(settings.batch_size, len(data.train))
     problem = f"There is not enough memory{wanted}, with {n} images a batch."
+    smaller = GencliError(problem, "Use a smaller --batch-size, a smaller model, or free memory.")
+    if settings.shard:  # what tries batches copies the model, whole
+        return smaller
     piece = -(-n // (world * settings.grad_accumulation))
     try:
         fits, _ = largest_batch(
@@ -143,7 +146,7 @@ def _too_large(
             device=device, precision=precision, most=piece - 1,
         )  # fmt: skip
     except (GencliError, MemoryError, RuntimeError):
-        return GencliError(problem, "Use a smaller --batch-size, a smaller model, or free memory.")
+        return smaller
     pieces = -(-n // (world * fits))
     return GencliError(
         problem, f"This fits: --batch-size {world * fits}, or --grad-accumulation {pieces}."

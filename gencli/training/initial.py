@@ -13,6 +13,7 @@ from gencli import runs
 from gencli.errors import UsageError
 from gencli.models.build import build_model
 from gencli.models.interface import GenerativeModel
+from gencli.processes import saved
 from gencli.training.checkpoint import load_model
 from gencli.wording import counted
 
@@ -93,9 +94,9 @@ def kept(model: GenerativeModel, names: Collection[str]) -> Iterator[None]:
 
     A stage may begin by fitting some to the data, which is not to undo what was taken over.
     """
-    tensors = model.state_dict()
+    tensors = saved(model)
     before = {name: tensors[name].clone() for name in names if name in tensors}
     yield
-    for name, tensor in model.state_dict().items():
+    for name, tensor in saved(model).items():
         if name in before:
             tensor.copy_(before[name])

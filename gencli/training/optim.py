@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gencli.models.interface import Optimizer
-from gencli.training.tensors import check
+from gencli.training.tensors import check, own_shard, put
 
 
 def build(spec: Optimizer, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
@@ -25,8 +25,9 @@ def build(spec: Optimizer, parameters: Iterable[nn.Parameter], lr: float) -> tor
                 params, lr, spec.betas, spec.eps, spec.weight_decay, fused=True
             )
         case "sgd":
+            whole = all(own_shard(p) is p for p in params)  # torch fuses it for no shards
             return torch.optim.SGD(
-                params, lr, spec.momentum, weight_decay=spec.weight_decay, fused=True
+                params, lr, spec.momentum, weight_decay=spec.weight_decay, fused=whole
             )
         case "rmsprop":
             return torch.optim.RMSprop(
@@ -72,7 +73,8 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
     with torch.no_grad():
         for i, p, firsts in beginnings:
             for key, first in firsts.items():
-                optimizer.state[p][key] = first.copy_(tensors[f"{i}.{key}"])
+                put(first, tensors[f"{i}.{key}"])
+                optimizer.state[p][key] = first
 
 
 def _beginnings(

@@ -33,6 +33,7 @@ from gencli.training.shared import DataProgress, run_of_the_first, same_data
 from gencli.training.state import State
 from gencli.training.trainer import Trainer
 from gencli.training.trial import with_a_batch
+from gencli.training.weights import check_shards
 
 
 def start(
@@ -110,6 +111,7 @@ def _start(
     data_options = found_again(data_options, data.name)
     torch.manual_seed(mix_seed(settings.seed, 0))
     network = make(spec, options, data.info)
+    check_shards(network, settings, processes)
     taken = None  # the other processes get the first one's weights
     if init_from is not None and processes.rank == 0:
         taken = take_over(network, init_from)
@@ -204,6 +206,9 @@ def _resume(
         if settings.lr_schedule == "cosine":
             reporter.message("The cosine schedule now stretches to the new length.")
     settings = dataclasses.replace(settings, **changes)
+    if settings.shard and processes.world == 1 and "shard" not in changes:
+        settings = dataclasses.replace(settings, shard=False)
+        reporter.message("One process has all weights: no shards.")
     tensorboard.require(settings.log)
     device = processes.device(settings.device)
     precision = run.record["precision"]
@@ -228,6 +233,7 @@ def _resume(
             )
         torch.manual_seed(mix_seed(settings.seed, 0))
         network = build_model(run.model, run.record["config"], run.record["data"]["info"])
+        check_shards(network, settings, processes)
         other = run.record.get("init_from")
         if not begun and isinstance(other, dict) and processes.rank == 0:
             take_over(network, str(other.get("run")))

@@ -54,6 +54,9 @@ class Settings(Options):
         max=1024,
     )
     compile: bool = option(False, "Compile the networks with torch.compile.")
+    shard: bool = option(
+        False, "Spread weights, gradients, averages and optimizers over several processes."
+    )
     sample_every: int | None = option(
         None, "Epochs between previews: as time allows unless given; 0 draws none.", min=0
     )
@@ -72,7 +75,7 @@ LENGTHS = frozenset({"epochs", "steps", "max_time"})
 
 MAY_CHANGE = {
     *LENGTHS,
-    *("device", "threads", "compile"),
+    *("device", "threads", "compile", "shard"),
     *("sample_every", "checkpoint_every", "log", "log_every", "keep"),
 }
 """Settings that may be given anew when a run is resumed."""
@@ -80,7 +83,7 @@ MAY_CHANGE = {
 
 GROUPS = {
     **dict.fromkeys(LENGTHS, "Length"),
-    **dict.fromkeys(("device", "precision", "compile", "threads"), "Machine"),
+    **dict.fromkeys(("device", "precision", "compile", "threads", "shard"), "Machine"),
     **dict.fromkeys(("sample_every", "checkpoint_every", "log", "log_every", "keep"), "Records"),
 }
 """Settings that the help shows in a group of their own; the others are about the optimisation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from gencli.atomic import sweep
 from gencli.checkpoint import ANOTHER
 from gencli.errors import RunError
-from gencli.models.interface import GenerativeModel
-from gencli.processes import PREFIX, Processes, named, own_part, world_of
+from gencli.models.interface import GenerativeModel, Stage
+from gencli.processes import PREFIX, Processes, named, own_part, saved, world_of
 from gencli.runs import Run
 from gencli.training.checkpoint import (
     model_tensors,
@@ -42,7 +42,7 @@ class State:
 
 
 def restore(
-    model: GenerativeModel, n_stages: int, run: Run, processes: Processes
+    model: GenerativeModel, stages: Sequence[Stage], run: Run, processes: Processes
 ) -> tuple[State, dict[str, Tensor]]:
     """The counters of the run's last checkpoint, whose weights are put into the model.
 
@@ -50,7 +50,7 @@ def restore(
 
     Args:
         model: Takes the weights, in the first process.
-        n_stages: Of the model's training.
+        stages: Of the model's training.
         run: Holds the checkpoints; the first process alone reads and writes there.
         processes: All get the counters and tensors.
 
@@ -67,9 +67,12 @@ def restore(
             sweep(folder, older_than=0.0)
         latest = run.checkpoint("last")
         state = {name: latest.state[name] for name in vars(State())}
-        if state["stage"] >= n_stages or state["stage_step"] > state["step"]:
+        if state["stage"] >= len(stages) or state["stage_step"] > state["step"]:
             raise RunError(f"{latest.path} is of another model.", ANOTHER)
-        model.load_state_dict(model_tensors(model, latest))
+        tensors = model_tensors(model, latest)
+        with torch.no_grad():
+            for name, tensor in saved(model).items():
+                tensor.copy_(tensors[name])
         found.update(trainer_tensors(model, latest))
         return state
 

@@ -12,12 +12,13 @@ from gencli.data.order import Order
 from gencli.data.store import ResidentStore
 from gencli.errors import UsageError
 from gencli.models.interface import Batch, GenerativeModel, Loss, Stage, Step, Update
-from gencli.processes import Processes, common, named
+from gencli.processes import Processes, named
 from gencli.training import optim
 from gencli.training.ema import EMA
 from gencli.training.metrics import Window
 from gencli.training.settings import Settings
 from gencli.training.tensors import under
+from gencli.training.weights import Weights
 
 
 class Piece(NamedTuple):
@@ -43,6 +44,7 @@ class Steps:
         precision: Of the losses' forward pass; weights are fp32 always.
         total: Steps of the stage, for the schedule; None where only the clock decides.
         processes: Those that share each batch; None is this one alone.
+        weights: Of the model; None if this process has them whole.
 
     Raises:
         UsageError: If several processes cannot train this.
@@ -59,8 +61,10 @@ class Steps:
         precision: Literal["fp32", "bf16"],
         total: int | None,
         processes: Processes | None = None,
+        weights: Weights | None = None,
     ) -> None:
         self.processes = processes or Processes()
+        self.weights = weights or Weights(model, self.processes)
         self.model, self.stage, self.store, self.order = model, stage, store, order
         self.settings, self.precision, self.total = settings, precision, total
         self.per_step = batches_per_step(stage)
@@ -138,7 +142,7 @@ class Steps:
         """This process's part of a batch."""
         index = self._own(number)
         with torch.no_grad():
-            batch = self.stage.prepare(self.store.batch(index))
+            batch = self.weights.prepared(self.stage, self.store.batch(index))
             self.store.expect(self._own(number + 1))
         if self.model.channels_last and batch.images.dim() == 4:
             images = batch.images.contiguous(memory_format=torch.channels_last)
@@ -164,8 +168,7 @@ class Steps:
             for piece, step in zip(pieces, steps, strict=True):
                 loss = self._loss(update, piece.batch, step)
                 if optimizer is not None:
-                    part = piece.part_of(loss.total)
-                    part.backward(inputs=update.parameters)  # type: ignore[no-untyped-call]
+                    self.weights.backward(piece.part_of(loss.total), update)
                 alone = len(self.stage.updates) == 1
                 found = {"loss" if alone else f"{update.name}_loss": loss.total, **loss.metrics}
                 for name, value in found.items():
@@ -174,7 +177,7 @@ class Steps:
         if optimizer is None or update.optimizer is None:
             self.processes.add([*figures.values()])
         else:
-            self.processes.add_gradients(update.parameters, [*figures.values()])
+            self.weights.add_gradients(update.parameters, [*figures.values()])
             of_run = self.settings.clip_norm
             clip = update.clip_norm if of_run is None else of_run
             if clip:
@@ -183,7 +186,7 @@ class Steps:
                 group["lr"] = lr * update.optimizer.lr_scale
             optimizer.step()
         if update.after is not None:
-            with torch.no_grad():
+            with torch.no_grad(), self.weights.whole():
                 update.after()
         for name, value in figures.items():
             window.add(name, value)
@@ -195,16 +198,16 @@ class Steps:
                 batch.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"
             ),
         ):
-            return update.loss(batch, step)
+            return self.weights.loss(update, batch, step)
 
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Let the updates do what they do once an epoch."""
         ends = [u.epoch_end for u in self.stage.updates if u.epoch_end is not None]
-        for end in ends:
-            end()
         if ends:
-            self.processes.agree(common(self.model))
+            with self.weights.agreed():
+                for end in ends:
+                    end()
 
     @torch.no_grad()
     def end_stage(self, *, last: bool) -> None:
@@ -212,8 +215,8 @@ class Steps:
         if self.ema is not None and not last:
             self.ema.adopt()
         if self.stage.finish is not None:
-            self.stage.finish()
-            self.processes.agree(common(self.model))
+            with self.weights.agreed():
+                self.stage.finish()
 
     def tensors(self) -> dict[str, Tensor]:
         """What resuming in the middle of the stage needs, beside the model."""

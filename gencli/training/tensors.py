@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
 
 from gencli.errors import RunError
@@ -53,6 +54,25 @@ def check_names(saved: Iterable[str], used: Iterable[str]) -> None:
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names start with `prefix`, which is cut off."""
     return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+
+def own_shard(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor that several hold in shards; any other is its own."""
+    to_local = getattr(tensor, "to_local", None)
+    return tensor if to_local is None else to_local()
+
+
+@torch.no_grad()
+def put(into: Tensor, whole: Tensor) -> None:
+    """Copy a tensor into one of the same shape, which several processes may hold in shards."""
+    if own_shard(into) is not into:
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        assert isinstance(into, DTensor)
+        whole = distribute_tensor(
+            whole.to(into.device), into.device_mesh, into.placements, src_data_rank=None
+        )
+    into.copy_(whole)
 
 
 def _kind(tensor: Tensor) -> str:

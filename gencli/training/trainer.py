@@ -21,7 +21,7 @@ from gencli.data.splits import ImageData
 from gencli.data.store import store_of
 from gencli.errors import DivergedError
 from gencli.models.interface import GenerativeModel, Stage
-from gencli.processes import Processes, common
+from gencli.processes import Processes, saved
 from gencli.random import mix_seed
 from gencli.runs import Run
 from gencli.training import checkpoint, summary
@@ -40,6 +40,7 @@ from gencli.training.steps import Steps
 from gencli.training.tensors import check_names, under
 from gencli.training.validation import figure_of, validate
 from gencli.training.watch import Watch
+from gencli.training.weights import placed, weights_of
 
 CHECKPOINT_SECONDS = 30.0
 """Without --checkpoint-every, an epoch's end writes one when the last is older than this."""
@@ -49,8 +50,6 @@ SETTLED = 5.0
 
 SHOW_SECONDS = 0.1
 """Progress is shown no more often than this."""
-
-CURE = "Try a lower --lr, --clip-norm 1 or --precision fp32."
 
 
 class Trainer:
@@ -84,18 +83,16 @@ class Trainer:
         taken_over: Collection[str] = (),
     ) -> None:
         self.processes = processes = processes or Processes()
-        layout = torch.channels_last if model.channels_last else torch.preserve_format
-        self.model = model.to(device).to(memory_format=layout)
+        self.model = placed(model, device)
+        self.weights = weights_of(self.model, settings, processes)
         self.settings, self.run, self.device = settings, run, device
         self.precision, self.reporter, self.stop = precision, reporter, stop
         self.taken_over = taken_over
-        told = model.conditions
-        self.train_store = store_of(data.train, data.info, device, told)
-        self.val_store = None
-        if len(data.val):
-            self.val_store = store_of(data.val, data.info, device, told)
+        kind = data.info, device, model.conditions
+        self.train_store = store_of(data.train, *kind)
+        self.val_store = store_of(data.val, *kind) if len(data.val) else None
         shown = next((self.val_store or self.train_store).in_order(N_IMAGES))
-        condition = in_turn(data.info, told, N_IMAGES, shown.condition)
+        condition = in_turn(data.info, model.conditions, N_IMAGES, shown.condition)
         self.stages = model.stages()
         self.watch = Watch(self, shown.images)
         self.records = Records()
@@ -128,10 +125,10 @@ class Trainer:
         """
         torch.manual_seed(self._seed())
         restored: dict[str, Tensor] | None = None
-        if resume:
-            self.state, restored = restore(self.model, len(self.stages), self.run, self.processes)
+        with self.weights.agreed():
+            if resume:
+                self.state, restored = restore(self.model, self.stages, self.run, self.processes)
         state = self.state
-        self.processes.agree(common(self.model))
         self.pace, self._foretold = Pace(state.step, state.images, state.seconds), False
         self.records.begin(state.step)
         for index in range(state.stage, len(self.stages)):
@@ -144,21 +141,21 @@ class Trainer:
             self._write_metrics(partial=True)
         self._save()  # before the last preview, which may fail or take long
         self._show()
-        self.records.preview(self.steps.stage, state, self.steps.ema, now=True)
+        self._preview(now=True)
         return state
 
     def _run_stage(self, index: int, restored: dict[str, Tensor] | None) -> None:
         stage, state = self.stages[index], self.state
         if restored is None and stage.start is not None:
-            with torch.no_grad(), kept(self.model, self.taken_over):
+            with torch.no_grad(), self.weights.agreed(), kept(self.model, self.taken_over):
                 stage.start(self.train_store.in_order(self.batch_of(stage)))
-            self.processes.agree(common(self.model))
         seed = mix_seed(self.settings.seed, 3, index)
         order = Order(len(self.train_store), self.batch_of(stage), seed, self.device)
         total = self.budget.steps(index)
         self.steps = steps = Steps(
             self.model, stage, self.train_store, order, self.settings,
             precision=self.precision, total=total, processes=self.processes,
+            weights=self.weights,
         )  # fmt: skip
         if restored is not None:
             if state.stage_step:
@@ -210,7 +207,7 @@ class Trainer:
             raise self.stop.error(self.run, signal)
         if epoch_ended:
             self._tell_epoch()
-            self.records.preview(self.steps.stage, self.state, self.steps.ema)
+            self._preview()
         if epoch_ended or time.monotonic() - self._last_shown > SHOW_SECONDS:
             self._show()
 
@@ -234,6 +231,10 @@ class Trainer:
             self._foretold = True
             for line in summary.expected(self, left):
                 self.reporter.message(line)
+
+    def _preview(self, now: bool = False) -> None:
+        with self.weights.shown(self.steps.ema) as ema:
+            self.records.preview(self.steps.stage, self.state, ema, now=now)
 
     def _tell_epoch(self) -> None:
         number, losses = round(self.state.epoch), self.last_metrics.copy()
@@ -259,16 +260,14 @@ class Trainer:
             raise self._diverged(f"{bad[0]} is not finite at step {bad[1]}")
 
     def _diverged(self, problem: str) -> DivergedError:
-        there = self.run.checkpoints()
-        kept = f"; the checkpoint of step {there[-1].step} is kept" if there else ""
-        return DivergedError(f"{problem}{kept}.", CURE)
+        return checkpoint.diverged(problem, self.run.checkpoints())
 
     def _validate(self) -> bool:
         """Validate the weights that would be used; returns whether they are the best so far."""
         stage, state = self.steps.stage, self.state
         if self.val_store is None or figure_of(self.model, stage) is None:
             return False
-        with averaged(self.model, self.steps.ema):
+        with averaged(self.model, self.steps.ema), self.weights.whole(changed=False):
             value = validate(self.model, stage, self.val_store, self.settings.seed, self.processes)
         self.last_metrics["val_loss"] = value
         if not math.isfinite(value):
@@ -290,11 +289,12 @@ class Trainer:
     def _save(self) -> None:
         self._check_finite()
         averages = self.steps.ema.average.values() if self.steps.ema is not None else ()
-        if not checkpoint.is_sound(self.model, averages):  # it is to replace no other
+        sound = checkpoint.is_sound(self.model, averages)
+        if any(self.processes.largest(int(not sound))):  # it is to replace no other
             raise self._diverged(f"A weight is not finite after step {self.state.step}")
         tensors = self.steps.tensors()
         tensors |= own_tensors(self.model, self.processes)
         tensors |= {f"window/{name}": t for name, t in self.window.tensors().items()}
-        model = self.model.state_dict()
+        model, tensors = (self.weights.full(t) for t in (saved(self.model), tensors))
         self.records.save(model, tensors, self.state, ema=self.steps.ema is not None)
         self._last_checkpoint = time.monotonic()

@@ -29,6 +29,7 @@ from gencli.processes import Processes
 from gencli.training.metrics import Window
 from gencli.training.settings import Settings
 from gencli.training.steps import Steps
+from gencli.training.weights import placed
 
 MOST = 1024
 """Images that a batch has at most, for each process."""
@@ -163,8 +164,7 @@ def _step(
     precision: Literal["fp32", "bf16"],
 ) -> None:
     """Two steps of each stage: the second has the optimizer's moments beside all else."""
-    layout = torch.channels_last if network.channels_last else torch.preserve_format
-    model = copy.deepcopy(network).to(device).to(memory_format=layout)
+    model = placed(copy.deepcopy(network), device)
     stages = model.stages()
     for stage in stages:
         size = stage.settings.batch_size or settings.batch_size

@@ -100,6 +100,24 @@ def test_two_processes_draw_and_measure_as_one_does(
     assert json.loads(out) == json.loads(gencli(*measure).stdout)
 
 
+def test_shards_are_trained_and_one_process_draws(gencli: Gencli, image_folder: Path):
+    name = ("--data", str(image_folder), "--name", "s", "--sample-every", "1", "--shard")
+    small = ("--width", "16", "--depth", "2", "--heads", "2", "--batch-size", "20")
+    process = launched(gencli, "train", "transformer", *name, *small, "--steps", "5")
+    out, err = ends(process, 200)
+    assert process.returncode == 0, err
+    assert out == f"{run_of(gencli, 's').path}\n"
+    assert (run_of(gencli, "s").path / "samples" / "step-00000005.png").is_file()
+    gencli("sample", "s", "-n", "2")
+    done = gencli("train", "transformer", "--resume", "s", "--steps", "6")
+    assert "One process has all weights: no shards." in done.stderr
+    assert run_of(gencli, "s").record["settings"]["shard"] is False
+    process = launched(gencli, "train", "transformer", "--resume", "s", "--shard", "--steps", "7")
+    _, err = ends(process, 200)
+    assert process.returncode == 0, err
+    assert run_of(gencli, "s").checkpoint().step == 7
+
+
 def test_what_one_of_them_refuses_is_said_once(gencli: Gencli, image_folder: Path):
     for arguments in (("sample", "nobody"), ("sample", "n", "--format", "gif"), ("export", "n")):
         process = launched(gencli, *arguments)

@@ -1,8 +1,8 @@
 """Trainings on several processes, which fork from one that has imported torch: `together.py JOBS`.
 
 JOBS is a JSON list of `[run, model, world, settings]`, done in turn. A run that is there is
-resumed. Each process leaves RUN-RANK.json in GENCLI_HOME: what it was told and a hash of its
-weights.
+resumed. Each process leaves RUN-RANK.json in GENCLI_HOME: what it was told, a hash of the
+weights, and how many of them it keeps.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from gencli.training.reporter import Silent
 from gencli.training.settings import resolve
 from gencli.training.shared import run_of_the_first
 from gencli.training.signals import StopRequest
+from gencli.training.tensors import own_shard
 from gencli.training.trainer import Trainer
 from tests.contract.conftest import SIDE, TINY, small_data
 
@@ -65,6 +66,7 @@ def run_apart(module: str, jobs: object, home: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@functools.cache
 def data_of(model: str) -> ImageData:
     """Small data that no batch draws anew."""
     data = small_data(registry.find(model).options().training.binarize, SIDE.get(model, 28))
@@ -112,9 +114,11 @@ def train(job: Job, processes: Processes) -> None:
     )  # fmt: skip
     trainer.fit(resume=resume)
     weights = hashlib.sha256()
-    for tensor in common(trainer.model):
-        weights.update(tensor.contiguous().numpy().tobytes())
-    told = {"weights": weights.hexdigest(), "messages": reporter.messages}
+    with trainer.weights.whole(changed=False):
+        for tensor in common(trainer.model):
+            weights.update(tensor.clone(memory_format=torch.contiguous_format).numpy().tobytes())
+    kept = sum(own_shard(p).numel() for p in trainer.model.parameters())
+    told = {"weights": weights.hexdigest(), "messages": reporter.messages, "kept": kept}
     (runs_dir().parent / f"{name}-{processes.rank}.json").write_text(json.dumps(told))
 
 
@@ -153,5 +157,7 @@ def train_in(place: Place, job: Job) -> None:
 
 
 if __name__ == "__main__":
+    for _, model, _, _ in json.loads(sys.argv[1]):
+        data_of(model)  # drawn once, before the processes part
     for job in json.loads(sys.argv[1]):
         fork(job[2], functools.partial(train_in, job=tuple(job)), job)

@@ -52,6 +52,8 @@ class ResidualBlock(nn.Module):
 class ResidualStack(nn.Module):
     """The network of arXiv:1601.06759, figure 5 and table 1."""
 
+    blocks_in = ("blocks",)
+
     def __init__(
         self, shape: tuple[int, int, int], channels: int, n_blocks: int, kernel: int,
         n_outputs: int, dropout: float, attention: bool = False,
@@ -125,6 +127,8 @@ class GatedLayer(nn.Module):
 
 class GatedStacks(nn.Module):
     """The network of arXiv:1606.05328."""
+
+    blocks_in = ("layers",)
 
     def __init__(
         self, shape: tuple[int, int, int], channels: int, n_layers: int, kernel: int,

@@ -66,6 +66,8 @@ class Decoder(nn.Module):
 
     seen: Tensor
 
+    blocks_in = ("blocks",)
+
     def __init__(
         self, grid: tuple[int, int, int], ways: int, n_outputs: int, *, width: int, depth: int,
         heads: int, reach: int, dropout: float, n_classes: int,

@@ -64,6 +64,8 @@ class UNet(nn.Module):
         out_channels: C'; None is C.
     """
 
+    blocks_in = ("down", "middle", "up")
+
     def __init__(
         self,
         channels: int,
