@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -52,6 +53,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"reliability: {counts}")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _little_to_look_through() -> None:
+    """What earlier files and their imports left is no more looked through as memory is freed."""
+    gc.collect()
+    gc.freeze()
+
+
 TIMEOUT = 280.0
 """Seconds for a command."""
 
@@ -76,6 +84,9 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+ROOT = Path(__file__).parent.parent
+
+
 class Gencli:
     """Runs the real command in a process of its own with a GENCLI_HOME of its own."""
 
@@ -84,17 +95,23 @@ class Gencli:
         self.environment = kept | {"GENCLI_HOME": str(home)} | environment
 
     def start(
-        self, *arguments: str, cwd: Path | None = None, **streams: int
+        self, *arguments: str, cwd: Path | None = None, program: str | None = None, **streams: int
     ) -> subprocess.Popen[bytes] | warm.Process:
-        """The command as it runs; its streams are as `subprocess.Popen` takes them."""
+        """The command, or a program, as it runs; streams are as `subprocess.Popen` takes them."""
         if hasattr(os, "fork") and warm.at_start(self.environment) == warm.at_start(os.environ):
-            return warm.Process(arguments, self.environment, cwd, **streams)
-        whole = [sys.executable, "-m", "gencli", *arguments]
+            return warm.Process(arguments, self.environment, cwd, program=program, **streams)
+        what = ["-m", "gencli"] if program is None else ["-c", program]
+        whole = [sys.executable, *what, *arguments]
         return subprocess.Popen(whole, env=self.environment, cwd=cwd, **streams)
 
+    def python(self, program: str, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess:
+        """A finished program, which may import these tests; see `__call__`."""
+        return self(*arguments, expect=expect, cwd=ROOT, program=program)
+
     def __call__(
-        self, *arguments: str, expect: int = 0, cwd: Path | None = None, binary: bool = False
-    ) -> subprocess.CompletedProcess:
+        self, *arguments: str, expect: int = 0, cwd: Path | None = None, binary: bool = False,
+        program: str | None = None,
+    ) -> subprocess.CompletedProcess:  # fmt: skip
         """The finished command.
 
         Args:
@@ -102,8 +119,11 @@ class Gencli:
             expect: Its exit code.
             cwd: Where it runs.
             binary: Leave what it wrote as bytes.
+            program: Python's, in place of the command.
         """
-        process = self.start(*arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = self.start(
+            *arguments, cwd=cwd, program=program, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         try:
             out, err = process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""The real command in a process of its own that has torch already: importing it takes seconds.
+"""The command, or a program, in a process of its own that has torch: importing it takes seconds.
 
 A server imports what is not ours and forks for each command. The child has the arguments, the
 environment, the folder and the streams of a new process, and imports all of gencli itself. What
@@ -51,13 +51,14 @@ class Process:
         arguments: Its own.
         environment: All of it; see `at_start` for what must be ours.
         cwd: Where it runs.
+        program: Python's, in place of the command.
         stdout: A file descriptor, or subprocess.PIPE or DEVNULL; it is ours if there is none.
         stderr: Likewise.
     """
 
     def __init__(
         self, arguments: tuple[str, ...], environment: dict[str, str], cwd: Path | None = None,
-        *, stdout: int | None = None, stderr: int | None = None,
+        *, program: str | None = None, stdout: int | None = None, stderr: int | None = None,
     ) -> None:  # fmt: skip
         self.args, self.returncode = ["gencli", *arguments], None
         self._answers, theirs = socket.socketpair()
@@ -71,6 +72,7 @@ class Process:
             "arguments": arguments,
             "environment": environment,
             "cwd": str(cwd or Path.cwd()),
+            "program": program,
         }
         self._answers.sendall(json.dumps(request).encode() + b"\n")
         self.pid = _number(self._answers)
@@ -160,10 +162,11 @@ def _server() -> socket.socket:
     return ours
 
 
-def _serve(requests: socket.socket) -> None:
+def _serve(requests: socket.socket) -> str | None:
     """Fork twice for each request: for its keeper, and for what becomes the command.
 
-    That one comes back from here; the keeper waits for it and tells its exit code.
+    That one comes back from here, with the program that it is to run, if any; the keeper waits for
+    it and tells its exit code.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
     while True:
@@ -183,7 +186,8 @@ def _serve(requests: socket.socket) -> None:
     if pid == 0:
         connection.close()
         _become(request, streams)
-        return
+        program: str | None = request["program"]
+        return program
     for stream in streams:
         os.close(stream)
     connection.sendall(pid.to_bytes(4, "big", signed=True))
@@ -225,5 +229,11 @@ if __name__ == "__main__":
     if sys.dont_write_bytecode:  # else each child compiles gencli anew
         sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[2]
     gc.freeze()  # a child then looks through nothing but its own
-    _serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module("gencli", run_name="__main__", alter_sys=True)
+    program = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if program is None:
+        runpy.run_module("gencli", run_name="__main__", alter_sys=True)
+    else:
+        exec(compile(program, "program", "exec"), {"__name__": "__main__"})
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # taking down Python with torch in it takes a second

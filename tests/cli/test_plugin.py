@@ -21,12 +21,23 @@ from gencli.data.glyphs import render
 from tests.conftest import Gencli
 
 PACKAGE = Path(__file__).parent.parent / "plugin"
-TINY = ("--data", "glyphs", "--source", "half", "--width", "32", "--sample-every", "0")
+TINY = ("--source", "half", "--width", "32", "--sample-every", "0")
 PROMPTS = ("--prompt", "a thin two", "--prompt", "a bold purple seven")
 
 
 @pytest.fixture(scope="module")
-def sketch(tmp_path_factory: pytest.TempPathFactory) -> Gencli:
+def glyphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Options for a few glyphs with their captions: all of them take long to draw."""
+    folder = tmp_path_factory.mktemp("glyphs")
+    few = render(600, seed=3)
+    for i, (image, caption) in enumerate(zip(few.images, few.captions, strict=True)):
+        Image.fromarray(image[0]).save(folder / f"{i:03d}.png")
+        (folder / f"{i:03d}.txt").write_text(caption)
+    return "--data", str(folder)
+
+
+@pytest.fixture(scope="module")
+def sketch(tmp_path_factory: pytest.TempPathFactory, glyphs: tuple[str, str]) -> Gencli:
     """The command where the plug-in is installed and a run called `four` was trained 4 steps."""
     site = tmp_path_factory.mktemp("site")
     build = subprocess.run(
@@ -40,7 +51,7 @@ def sketch(tmp_path_factory: pytest.TempPathFactory) -> Gencli:
     assert build.returncode == 0, build.stderr
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
     gencli = Gencli(tmp_path_factory.mktemp("home"), PYTHONPATH=path)
-    gencli("train", "sketch", *TINY, "--steps", "4", "--name", "four", "-q")
+    gencli("train", "sketch", *glyphs, *TINY, "--steps", "4", "--name", "four", "-q")
     return gencli
 
 
@@ -56,9 +67,9 @@ def test_the_list_and_the_help_of_train_have_it(sketch: Gencli):
 
 
 @pytest.mark.slow
-def test_resumed_to_more_steps_equals_one_run(sketch: Gencli):
-    sketch("train", "sketch", *TINY, "--steps", "8", "--name", "whole", "-q")
-    sketch("train", "sketch", *TINY, "--steps", "3", "--name", "parted", "-q")
+def test_resumed_to_more_steps_equals_one_run(sketch: Gencli, glyphs: tuple[str, str]):
+    sketch("train", "sketch", *glyphs, *TINY, "--steps", "8", "--name", "whole", "-q")
+    sketch("train", "sketch", *glyphs, *TINY, "--steps", "3", "--name", "parted", "-q")
     sketch("train", "sketch", "--resume", "parted", "--steps", "8", "-q")
     assert files(sketch, "parted", 8) == files(sketch, "whole", 8)
 
@@ -134,8 +145,8 @@ def test_exports_with_its_conditions_as_inputs(sketch: Gencli, tmp_path: Path):
     np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-4)
 
 
-def test_data_without_sources_are_refused_with_a_cure(sketch: Gencli):
-    done = sketch("train", "sketch", "--data", "glyphs", "--steps", "1", expect=2)
+def test_data_without_sources_are_refused_with_a_cure(sketch: Gencli, glyphs: tuple[str, str]):
+    done = sketch("train", "sketch", *glyphs, "--steps", "1", expect=2)
     assert "--source" in done.stderr
 
 
@@ -154,7 +165,7 @@ def test_captions_of_a_folder_are_learnt_and_prompted(
     for path in folder.glob("*/*.png"):
         shape = "round" if path.parent.name == "class-0" else "straight"
         path.with_suffix(".txt").write_text(f"a {shape} line")
-    options = ("--data", str(folder), *TINY[2:], "--steps", "4", "--name", "own", "-q")
+    options = ("--data", str(folder), *TINY, "--steps", "4", "--name", "own", "-q")
     sketch("train", "sketch", *options)
     found = set()
     for word in ("straight", "purple"):

@@ -111,7 +111,9 @@ def history(screen: list[str]) -> list[str]:
     return [line for line in screen if re.match(r"epoch +\d", line) and line.endswith(" s")]
 
 
-@pytest.mark.parametrize("columns", [60, pytest.param(80, marks=pytest.mark.slow), 200])
+@pytest.mark.parametrize(
+    "columns", [60, *(pytest.param(n, marks=pytest.mark.slow) for n in (80, 200))]
+)
 def test_one_display_with_history(terminal: Terminal, image_folder: Path, columns: int):
     terminal.columns = columns
     began = time.monotonic()

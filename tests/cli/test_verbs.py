@@ -8,7 +8,6 @@ import pickle
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -256,22 +255,17 @@ def test_a_signal_leaves_a_checkpoint_and_says_how_to_resume(
     gencli: Gencli, image_folder: Path, number: signal.Signals, code: int
 ):
     name = f"stopped-{code}"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "gencli", "train", "vae", "--data", str(image_folder)),
-            *(*SMALL, "--name", name, "--epochs", "100000"),
-        ],
-        env=gencli.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = gencli.start(
+        *("train", "vae", "--data", str(image_folder)),
+        *(*SMALL, "--name", name, "--epochs", "100000"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
     run = Path(gencli.environment["GENCLI_HOME"]) / "runs" / name
     deadline = time.monotonic() + 60
     while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    err = process.communicate(timeout=60)[1].decode()
     assert process.returncode == code, err
     assert f"gencli train vae --resume {name}" in err
     assert json.loads((run / "run.json").read_text())["status"] == "interrupted"

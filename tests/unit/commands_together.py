@@ -1,6 +1,6 @@
-"""`sample` and `evaluate` by one process and by several that fork: `commands_together.py JOBS`.
+"""`sample` and `evaluate` by one process and by several that fork: `main(JOBS)`.
 
-JOBS is a JSON list of `[name, world, arguments]`: so many processes run the real command on a small
+JOBS is a list of `[name, world, arguments]`: so many processes run the real command on a small
 run, of data that need no loading. What a process has printed goes to NAME-RANK.out in GENCLI_HOME.
 """
 
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import sys
+import gc
 from dataclasses import asdict
 
 from gencli.cli import app
@@ -43,9 +42,6 @@ def main(jobs: list[Job]) -> None:
     run = small_run()
     given = {"options": asdict(DataOptions())}
     run.update(data=run.record["data"] | given, device="cpu")
+    gc.freeze()  # a child then looks through nothing but its own
     for job in jobs:
         fork(job[1], functools.partial(run_in, job=job), job)
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))

@@ -23,6 +23,7 @@ from gencli.runs import Run
 from gencli.training.checkpoint import is_sound
 from gencli.training.metrics import MetricsLog
 from gencli.training.signals import sparing_imports
+from tests.conftest import Gencli
 
 from .small_run import copy_of, rewrite, small_run, trainer_of
 
@@ -315,7 +316,7 @@ def test_only_old_leftovers_of_ours_are_swept(tmp_path: Path):
 
 @pytest.mark.reliability
 def test_killed_at_any_moment_of_a_save(
-    finished: Run, tmp_path: Path, record_property: Callable[[str, int], None]
+    finished: Run, tmp_path: Path, gencli: Gencli, record_property: Callable[[str, int], None]
 ):
     # Each child dies at another call of the operating system while a checkpoint is written and an
     # old one is removed; what is there afterwards is whole.
@@ -354,10 +355,7 @@ for moment in range(1000):
         print(moment)
         break
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(finished.path), str(tmp_path)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = gencli.python(program, str(finished.path), str(tmp_path))
     assert int(done.stdout) > 15
     record_property("kills survived", int(done.stdout))
     seen = set()

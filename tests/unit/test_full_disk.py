@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from gencli.atomic import whole_folder, write_json
 from gencli.cli.app import run as command
 from gencli.errors import GencliError
 from gencli.runs import Run
+from tests.conftest import Gencli
 
 from .small_run import copy_of, small_run, trainer_of
 
@@ -94,20 +94,20 @@ def test_small_files_that_have_no_room(disk: Path) -> None:
     assert [path.name for path in disk.iterdir()] == ["other"]
 
 
-def test_torch_s_own_writer_does_not_end_the_process(run: Run, tmp_path: Path) -> None:
+def test_torch_s_own_writer_does_not_end_the_process(
+    run: Run, tmp_path: Path, gencli: Gencli
+) -> None:
     """Where files cannot grow its writer of archives aborts; so it is given none."""
     pytest.importorskip("resource")
     program = """
 import resource, sys
 from gencli.cli.app import run
+sys.dont_write_bytecode = True  # Python leaves halves of such files
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 sys.exit(run(["export", sys.argv[1], "--format", "pt2", "--out", sys.argv[2], "-q"]))
 """
     out = tmp_path / "model.pt2"
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(run.path), str(out)], capture_output=True, text=True
-    )
-    assert done.returncode == 1, done.stderr
+    done = gencli.python(program, str(run.path), str(out), expect=1)
     problem, _ = done.stderr.splitlines()
     assert problem == f"error: {out} cannot be written: File too large."
     assert not out.exists()

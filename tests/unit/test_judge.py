@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -211,7 +212,11 @@ def test_packaged_judge_is_found_by_the_images(
     monkeypatch.setattr("gencli.evaluation.make_judges.PACKAGED", tmp_path / "judges")
     data = quarters.data()
     monkeypatch.setattr("gencli.evaluation.make_judges.load", lambda name: data)
-    monkeypatch.setattr(train_network, "__kwdefaults__", {"images_seen": 250, "progress": None})
+
+    def trained_soon(*arguments: Any, images_seen: int, **others: Any) -> JudgeNetwork:
+        return train_network(*arguments, images_seen=250, **others)
+
+    monkeypatch.setattr(module, "train_network", trained_soon)
     assert judged_by(data, ["fd_judge"]) is None
     make_judges(["quarters"])
     monkeypatch.setattr(module, "train_network", None)

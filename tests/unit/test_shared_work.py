@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.together import run_apart
+from tests.conftest import Gencli
 
 DRAWN = ("sample", "vae", "--n", "45", "--batch-size", "7", "--format", "npz", "--out")
 KEYS = "nll_bound,nll_estimate,reconstruction,confident"
 MEASURED = ("evaluate", "vae", "--json", "--batch-size", "7", "--samples", "60", "-k", "3")
 MEASURED += ("--metrics", KEYS)
+
+PROGRAM = "import sys, json; from tests.unit import commands_together as it; "
+PROGRAM += "it.main(json.loads(sys.argv[1]))"
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +27,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, world in (("one", 1), ("two", 2)):
         jobs.append([f"drawn-{name}", world, [*DRAWN, str(folder / f"{name}.npz")]])
         jobs.append([f"measured-{name}", world, [*MEASURED]])
-    jobs.append(["few", 3, ["sample", "vae", "--n", "2", "--out", str(folder / "few.png")]])
-    run_apart("commands_together", jobs, folder)
+    jobs.append(["few", 2, ["sample", "vae", "--n", "1", "--out", str(folder / "few.png")]])
+    Gencli(folder).python(PROGRAM, json.dumps(jobs))
     return folder
 
 
