@@ -13,6 +13,8 @@ from gencli.cli.run_sheet import flag
 from gencli.comparison import Figure, Measure, Row, Table
 from gencli.errors import UsageError
 
+_BORDER = 3  # columns beside each cell
+
 
 def compare(
     references: Annotated[list[str] | None, RUNS] = None,
@@ -62,19 +64,51 @@ def _chosen(references: list[str], every: bool, data: str | None) -> list[runs.R
 
 
 def _show(table: Table) -> None:
+    """One table, or as many as it takes for figures not to be cut short."""
     from rich.table import Table as Grid
 
-    grid = Grid(title=str(table.images), title_justify="left", pad_edge=False)
-    grid.add_column("run", overflow="fold")
+    bars, width = console.shows_bars(), console.stdout().width
+    for i, measures in enumerate(_that_fit(table, width)):
+        title = f"{table.images}, continued" if i else str(table.images)
+        grid = Grid(title=title, title_justify="left", pad_edge=False)
+        grid.add_column("run", overflow="fold", max_width=width // 4)
+        for measure in measures:
+            grid.add_column(measure.title, justify="right", max_width=_width(table, measure))
+        if i == 0:
+            grid.add_column("differs", overflow="fold", max_width=width // 4)
+        if i == 0 and bars:
+            grid.add_column("loss", no_wrap=True)
+        for row in table.rows:
+            about = [] if i else [_flags(row), *([row.loss] if bars else [])]
+            grid.add_row(row.run, *(_told(table, measure, row) for measure in measures), *about)
+        console.emit_table(grid)
+
+
+def _that_fit(table: Table, width: int) -> list[list[Measure]]:
+    """The columns of each table: the first has also what differs and the loss."""
+
+    def widest(*texts: str) -> int:
+        return min(max(map(len, texts)), width // 4) + _BORDER
+
+    room = width - widest("run", *(row.run for row in table.rows))
+    left = room - widest("differs", *map(_flags, table.rows))
+    left -= widest("loss", *(row.loss for row in table.rows))
+    groups: list[list[Measure]] = [[]]
     for measure in table.measures:
-        grid.add_column(measure.title, justify="right")
-    grid.add_column("differs", overflow="fold")
-    if console.shows_bars():
-        grid.add_column("loss", no_wrap=True)
-    for row in table.rows:
-        cells = [_told(table, measure, row) for measure in table.measures]
-        grid.add_row(row.run, *cells, _flags(row), *([row.loss] if console.shows_bars() else []))
-    console.emit_table(grid)
+        needs = _width(table, measure) + _BORDER
+        if groups[-1] and needs > left:
+            groups.append([])
+            left = room
+        groups[-1].append(measure)
+        left -= needs
+    return groups
+
+
+def _width(table: Table, measure: Measure) -> int:
+    """Of a column whose title may be broken between words, and whose figures may not."""
+    return max(
+        *map(len, measure.title.split()), *(len(_told(table, measure, row)) for row in table.rows)
+    )
 
 
 def _told(table: Table, measure: Measure, row: Row) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from gencli import comparison, curves, evaluations
+from gencli.cli import console
 from gencli.cli.app import run as command
 from gencli.errors import UsageError
 from gencli.runs import Run
@@ -51,6 +53,28 @@ def measured(run: Run, split: str = "test", **metrics: dict[str, Any]) -> None:
         "metrics": {key: about | metric for key, metric in metrics.items()},
     }
     evaluations.save(run, document, {"samples": 1000, "k": 50})
+
+
+@pytest.mark.parametrize("width", [60, 100, 160])
+def test_figures_are_not_cut_short_however_many_there_are(
+    three: list[Run],
+    width: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(console, "stdout", lambda: Console(width=width, highlight=False))
+    metrics = {
+        f"metric{i}": {"value": 100.25 + i, "standard_error": 0.25, "kind": "bound"}
+        for i in range(12)
+    }
+    measured(three[0], **metrics)
+    measured(three[1], **metrics)
+    assert command(["compare", "a", "b"]) == 0
+    shown = capsys.readouterr().out
+    assert all(shown.count(f"{100.25 + i:.2f} ± 0.25") == 2 for i in range(12))
+    assert max(map(len, shown.splitlines())) <= width
+    assert shown.count("differs") == 1
+    assert "continued" in shown
 
 
 def test_kinds_splits_and_judges_have_tables_and_columns_of_their_own(three: list[Run]):
