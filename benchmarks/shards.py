@@ -1,6 +1,6 @@
 """Memory and speed of two processes that keep shards of the weights, beside two that have all.
 
-A `transformer` of some 90 million weights takes steps of 16 binary images of 8 x 8 pixels, by Adam
+A `transformer` of 85 million weights takes steps of 16 binary images of 8 x 8 pixels, by Adam
 and with a moving average. Each process says what memory it had at most in those steps: everything
 that it held beforehand is in it, PyTorch included, and nothing that came and went before. Memory
 that is freed goes back to the system at once (glibc would keep what is smaller than 32 MiB).
@@ -52,10 +52,8 @@ def worker(width: int, depth: int, shard: bool) -> dict[str, Any]:
         model = spec.load()(options, info)
         n = sum(p.numel() for p in model.parameters())
         weights = weights_of(model, settings, processes)
-        store, order = (
-            store_of(Split(images, torch.zeros(64, dtype=torch.int64)), info, device, ()),
-            Order(64, 16, 0),
-        )
+        split = Split(images, torch.zeros(64, dtype=torch.int64))
+        store, order = store_of(split, info, device, ()), Order(64, 16, 0)
         steps = Steps(
             model, model.stages()[0], store, order, settings,
             precision="fp32", total=None, processes=processes, weights=weights,
@@ -70,7 +68,7 @@ def worker(width: int, depth: int, shard: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print a line for weights in both ways, and their ratio."""
+    """Print a line for weights in both ways."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--depth", type=int, default=12)

@@ -13,7 +13,7 @@ from gencli.cli.run_sheet import flag
 from gencli.comparison import Figure, Measure, Row, Table
 from gencli.errors import UsageError
 
-_BORDER = 3  # columns beside each cell
+_BORDER = 3  # characters between two cells
 
 
 def compare(
