@@ -75,7 +75,8 @@ def main() -> None:
     parser.add_argument("--worker", choices=["whole", "shards"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
-        print(json.dumps(worker(given.width, given.depth, given.worker == "shards")), flush=True)
+        found = worker(given.width, given.depth, given.worker == "shards")
+        sys.stdout.write(json.dumps(found) + "\n")  # at once: the other process writes, too
         leave(0)
     for how in ("whole", "shards"):
         done = subprocess.run(
@@ -84,11 +85,11 @@ def main() -> None:
             check=True, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)},
         )  # fmt: skip
-        found = [json.loads(line) for line in done.stdout.splitlines()]
-        peaks = " and ".join(f"{one['peak'] / 2**20:,.0f} MiB" for one in found)
+        both = [json.loads(line) for line in done.stdout.splitlines()]
+        peaks = " and ".join(f"{one['peak'] / 2**20:,.0f} MiB" for one in both)
         print(
-            f"{how}: {found[0]['weights']:,} weights, at most {peaks}, "
-            f"{found[0]['images_per_second']:.2f} images/s",
+            f"{how}: {both[0]['weights']:,} weights, at most {peaks}, "
+            f"{both[0]['images_per_second']:.2f} images/s",
             flush=True,
         )
 
