@@ -5,6 +5,7 @@ Images per second are those of the training steps alone. The share of a step tha
 all-reduce is the first process's time within torch.distributed, waiting for the other included.
 
     OMP_NUM_THREADS=1 python benchmarks/processes.py [--pairs 3] [--models dcgan ddpm pixelcnn]
+        [--batch-size 128]
 
 It needs two cores that nobody else uses.
 """
@@ -24,7 +25,7 @@ from typing import Any
 from gencli.__main__ import leave
 
 STEPS = {"dcgan": 60, "ddpm": 30, "pixelcnn": 30}
-COMMON = ("--batch-size", "128", "--sample-every", "0", "--val", "0", "--json", "-q")
+COMMON = ("--sample-every", "0", "--val", "0", "--json", "-q")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 
 
@@ -53,9 +54,10 @@ def worker(arguments: list[str]) -> int:
     return code
 
 
-def measured(model: str, processes: int) -> tuple[float, float]:
+def measured(model: str, processes: int, batch: int) -> tuple[float, float]:
     """Images per second, and the share of the steps' time within all-reduce."""
-    train = ("train", model, "--steps", str(STEPS[model]), *COMMON)
+    size = ("--batch-size", str(batch))
+    train = ("train", model, "--steps", str(STEPS[model]), *size, *COMMON)
     start = (*TORCHRUN, str(processes)) if processes > 1 else ()
     done = subprocess.run(
         [sys.executable, *start, __file__, "--worker", *train],
@@ -72,11 +74,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--models", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--batch-size", type=int, default=128, help="of all processes together")
     options = parser.parse_args()
     for model in options.models:
         ratios, shares = [], []
         for pair in range(options.pairs):
-            found = {n: measured(model, n) for n in ((1, 2) if pair % 2 == 0 else (2, 1))}
+            counts = (1, 2) if pair % 2 == 0 else (2, 1)
+            found = {n: measured(model, n, options.batch_size) for n in counts}
             ratios.append(found[2][0] / found[1][0])
             shares.append(found[2][1])
             print(f"  pair {pair + 1}: one {found[1][0]:.1f}, two {found[2][0]:.1f}", flush=True)

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG that follow the page's colours; values show on hover."""
+"""Line charts as inline SVG in the page's colours; values show on hover, and are read out."""
 
 from __future__ import annotations
 
@@ -46,10 +46,9 @@ def line_chart(curves: Mapping[str, Series], x_label: str, y_label: str) -> Mark
             round(_HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM), 1),
         )
 
-    names = ", ".join(curves)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(names)} over {escape(x_label)}">'
+        f'aria-label="{escape(_told(curves, x_label))}">'
     ]
     for x in xs:
         at, _ = place(x, low_y)
@@ -82,6 +81,20 @@ def line_chart(curves: Mapping[str, Series], x_label: str, y_label: str) -> Mark
                 "</circle>"
             )
     return Markup("".join(parts) + "</svg>")
+
+
+def _told(curves: Mapping[str, Series], x_label: str) -> str:
+    """What a chart shows, for who cannot see it: the ends of each curve and its lowest point."""
+
+    def at(point: tuple[float, float]) -> str:
+        return f"{number(point[1])} at {number(point[0])}"
+
+    parts = []
+    for name, series in curves.items():
+        if series:
+            ends = f"first {at(series[0])}, last {at(series[-1])}"
+            parts.append(f"{name}: {ends}, lowest {at(min(series, key=lambda point: point[1]))}")
+    return f"{', '.join(curves)} over {x_label}. {'; '.join(parts)}"
 
 
 def _y_ticks(points: Sequence[tuple[float, float]]) -> list[float]:

@@ -99,8 +99,10 @@ def test_a_page_of_two_runs(there: Path, capsys: pytest.CaptureFixture[str]):
     charts = page.all("svg")
     assert len(charts) == 4
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
-    regions = [a for _, a in page.tags if a.get("role") == "region"]
+    regions = [a for _, a in page.tags if a.get("role") in ("region", "group")]
     assert all(a["tabindex"] == "0" and a["aria-label"] for a in regions)
+    # a chart scrolls where it is narrow
+    assert sum(a["role"] == "group" for a in regions) == len(charts)
 
 
 def test_an_unfinished_and_damaged_run_shows_what_there_is(
@@ -151,6 +153,10 @@ def test_charts_are_well_formed_and_keep_to_their_box():
             assert 0 <= y <= height
     hover = [e.find("title").text for e in root if e.tag == "circle"]
     assert "loss <x> 100 at step 0" in hover
+    assert root.attrib["aria-label"] == (
+        "loss <x>, val over step. loss <x>: first 100 at 0, last 0.33333 at 299, "
+        "lowest 0.33333 at 299; val: first 100 at 0, last 0.39841 at 250, lowest 0.39841 at 250"
+    )
     assert line_chart({}, "step", "loss") == ""
     ElementTree.fromstring(line_chart({"flat": [(3.0, 2.0)]}, "step", "loss"))
 
