@@ -21,12 +21,10 @@ from gencli.evaluation.results import (
     LOWER_IS_BETTER,
     NEITHER_IS_BETTER,
     OUTLIERS,
+    SURE,
 )
 from gencli.runs import Run
 from gencli.wording import counted
-
-_SURE = 2.0
-"""Standard errors of a difference by which the best must be better."""
 
 
 class Images(NamedTuple):
@@ -198,7 +196,7 @@ def _best(measure: Measure, rows: Sequence[Row]) -> str | None:
     (value, first), others = there[0], there[1:]
     for other, row in others:
         errors = [r.figures[measure].standard_error for r in (first, row)]
-        if None in errors or other - value <= _SURE * math.hypot(*(e for e in errors if e)):
+        if None in errors or other - value <= SURE * math.hypot(*(e for e in errors if e)):
             return None
     return first.run
 

@@ -12,6 +12,7 @@ from gencli.config import Options, parse_groups
 from gencli.data.options import DataOptions
 from gencli.errors import UsageError
 from gencli.evaluation.measuring import Report
+from gencli.evaluation.results import SURE
 from gencli.measured import measure
 from gencli.recipe import Curve, Figure, Recipe
 from gencli.runs import Run
@@ -20,8 +21,6 @@ from gencli.training.reporter import Reporter
 from gencli.training.settings import Settings
 from gencli.training.state import State
 from gencli.training.trainer import Trainer
-
-_SURE = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Reached:
     def passed(self) -> bool:
         """Whether it is the recorded one within two standard errors of the difference."""
         apart = abs(self.value - self.recorded.value)
-        return apart <= _SURE * math.hypot(self.error, self.recorded.error)
+        return apart <= SURE * math.hypot(self.error, self.recorded.error)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from gencli.data.load import load
 from gencli.device import choose_device
 from gencli.errors import RunError, UsageError
 from gencli.evaluation.measuring import Report
-from gencli.evaluation.results import OUTLIERS
+from gencli.evaluation.results import OUTLIERS, SURE
 from gencli.measured import measure
 from gencli.runs import Run
 from gencli.training import session
@@ -33,7 +33,6 @@ from gencli.training.settings import Settings
 
 Verdict = Literal["equal", "within error", "not equal"]
 
-_SURE = 2.0  # standard errors
 _FILES = ("model", "trainer")
 _ENDING = 10  # lines of metrics.jsonl that tell how much a loss moves of itself
 
@@ -77,7 +76,7 @@ class Compared:
         """`within error` is at most two standard errors of the difference."""
         if self.before == self.after:
             return "equal"
-        near = self.error is not None and abs(self.before - self.after) <= _SURE * self.error
+        near = self.error is not None and abs(self.before - self.after) <= SURE * self.error
         return "within error" if near else "not equal"
 
 

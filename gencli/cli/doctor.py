@@ -78,13 +78,21 @@ def doctor(json: Json = False, quiet: Quiet = False) -> None:
         if isinstance(value, dict):
             console.emit(f"{key}:")
             for name, item in value.items():
-                console.emit(f"  {name}: {'not installed' if item is None else item}")
+                console.emit(f"  {name}: {_said(item)}")
         else:
             console.emit(f"{key}: {'-' if value is None else value}")
     for found in problems:
         console.emit(f"problem: {found['problem']}  cure: {found['cure']}")
     if not problems:
         console.emit("problems: none")
+
+
+def _said(item: Any) -> str:
+    """A value in words."""
+    if isinstance(item, list):
+        return ", ".join(item) or "none"
+    words = {None: "not installed", True: "yes", False: "no"}
+    return words[item] if item is None or isinstance(item, bool) else str(item)
 
 
 def _version(package: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from gencli.cli.parameters import parameter, with_parameters
 from gencli.config import Config, Options, fields_of
 from gencli.errors import GencliError
 from gencli.kinds import ConditionKind
+from gencli.place import place_in
 from gencli.runs import Run
 
 Kinds = Callable[[Config], Sequence[type[Options]]]
@@ -98,12 +100,17 @@ _MORE = "The options of a run's own model: add RUN before --help."
 
 
 def _with_a_run(function: Callable[..., None], error: GencliError) -> Callable[..., None]:
-    """The same, unless an option that was let through was taken for RUN: then the error is due."""
+    """The same, unless an option that was let through was taken for RUN: then the error is due.
+
+    A run that is not there is told at once, without a second or more for loading torch.
+    """
 
     @functools.wraps(function)
     def checked(run: str, **others: Any) -> None:
         if run.startswith("-"):
             raise error
+        if place_in(os.environ).world == 1:  # else the first process alone may see it
+            runs.find(run)
         function(run=run, **others)
 
     return checked

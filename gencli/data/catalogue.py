@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gencli.errors import UsageError
-from gencli.kinds import Binarization
+from gencli.kinds import Binarization, ConditionKind
 from gencli.registry import nearest
 
 _DIGITS = tuple("0123456789")
@@ -25,6 +25,7 @@ class DatasetSpec:
         licence: Its terms.
         n_val: Images of its own validation split; 0 where it has none.
         classes: Names of the classes, in the order of the labels; empty where there are none.
+        captions: Whether each image has one.
         binarization: Of a set that is binary as it comes; None for grey values and colours.
         sides: The smallest and largest side that it can be drawn at; None for sets of one size.
     """
@@ -38,8 +39,13 @@ class DatasetSpec:
     licence: str
     n_val: int = 0
     classes: tuple[str, ...] = ()
+    captions: bool = False
     binarization: Binarization | None = None
     sides: tuple[int, int] | None = None
+
+    def has(self, kind: ConditionKind) -> bool:
+        """Whether its images come with classes or captions; none comes with source images."""
+        return {"labels": bool(self.classes), "text": self.captions, "source": False}[kind]
 
     def at(self, size: int | None) -> DatasetSpec:
         """The set drawn with that many pixels a side, or as nearly so as it can be."""
@@ -60,6 +66,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         "Drawn by gencli",
         "MIT",
         classes=_DIGITS,
+        captions=True,
     ),
     DatasetSpec(
         "scenes",
@@ -70,6 +77,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         "Drawn by gencli",
         "MIT",
         classes=_DIGITS,
+        captions=True,
         sides=(28, 128),
     ),
     DatasetSpec(

@@ -24,7 +24,7 @@ from gencli.data.spec import DataInfo
 from gencli.data.splits import ImageData, Split
 from gencli.errors import DataError, UsageError
 from gencli.home import cache_dir, user_path
-from gencli.kinds import Binarization, Source
+from gencli.kinds import Binarization, ConditionKind, Source
 from gencli.memory import see_that_they_fit
 from gencli.wording import readable_bytes
 
@@ -99,6 +99,18 @@ def folder_of(name: str) -> Path | None:
     if name.startswith(("~", ".")) or any(separator in name for separator in separators):
         raise DataError(f"There is no folder {path}.", "Check the path given as --data.")
     return None
+
+
+def may_have(options: DataOptions, kind: ConditionKind) -> bool:
+    """Whether images may come with a kind of condition, as far as can be told before they are read.
+
+    Raises:
+        UsageError: If there is no such data set.
+        DataError: If there is no such folder.
+    """
+    if kind == "source":
+        return options.source != "none" or options.pairs != "none"
+    return folder_of(options.data) is not None or catalogue.find(options.data).has(kind)
 
 
 def _prepared(

@@ -25,7 +25,7 @@ from gencli.evaluation import agreement, inception, quality, representations, tr
 from gencli.evaluation.absent import no_judge_for
 from gencli.evaluation.bayes import bayes_accuracy
 from gencli.evaluation.judge import Judge, judge_for
-from gencli.evaluation.likelihood import at_once, bits_per_dim, log_mean_weight
+from gencli.evaluation.likelihood import N_ESTIMATE, at_once, bits_per_dim, log_mean_weight
 from gencli.evaluation.measuring import Measuring, Report
 from gencli.evaluation.results import ASKED_FOR, BESIDE_TRAINING, KEYS, Metric
 from gencli.models.abilities import (
@@ -45,7 +45,6 @@ from gencli.random import mix_seed
 
 __all__ = ["KEYS", "evaluate"]
 
-_N_ESTIMATE = 1_000  # images for importance sampling, unless told otherwise
 _EIGHT_BIT = 256
 _DENSITY = "nats per image (density)"
 
@@ -241,7 +240,7 @@ def _importance_sampled(
     return measuring.mean(
         "nll_estimate",
         lambda x, c: -log_mean_weight(lambda y, j: model.log_weights(y, j, c), x, k, piece=piece),
-        unit=unit, kind="estimate", n=n or _N_ESTIMATE, batch_size=batch_size,
+        unit=unit, kind="estimate", n=n or N_ESTIMATE, batch_size=batch_size,
     )  # fmt: skip
 
 

@@ -14,6 +14,9 @@ _AT_ONCE = 4_000_000
 _PIECE = 50
 """Importance samples per image in one of them."""
 
+N_ESTIMATE = 1_000
+"""Images whose likelihood is estimated by sampling, unless told otherwise."""
+
 
 def at_once(n_pixels: int) -> tuple[int, int]:
     """Importance samples of an image, and images, that go through a model together."""

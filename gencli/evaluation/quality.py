@@ -29,11 +29,11 @@ _UNITS = {
 OF_FEATURES = frozenset({"fd_judge", "kid_judge", *_UNITS, "vendi", "vendi_real"}) | BESIDE_TRAINING
 """The metrics of samples that look at real images."""
 
-KEYS = OF_FEATURES | {"confident", "smallest_class", "label_agreement"}
-"""The metrics of samples."""
-
-OF_CLASSES = frozenset({"confident", "smallest_class", "label_agreement"})
+_OF_CLASSES = frozenset({"confident", "smallest_class", "label_agreement"})
 """Those that only a judge of classes can tell."""
+
+KEYS = OF_FEATURES | _OF_CLASSES
+"""The metrics of samples."""
 
 FEWEST_UNLABELLED = 500
 """Test images needed where a judge has no classes to learn."""

@@ -101,6 +101,9 @@ LOWER_IS_BETTER = frozenset(
 NEITHER_IS_BETTER = COPYING | {"vendi_real", "fld_gap", "fld_gap_real"}
 """Figures of which there is no best: samples should have about what real images have."""
 
+SURE = 2.0
+"""Standard errors within which a difference says nothing."""
+
 
 @dataclass(frozen=True, repr=False)
 class Metric:

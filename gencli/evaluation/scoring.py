@@ -9,15 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from gencli.data.conditions import Condition
-from gencli.evaluation.likelihood import at_once, log_mean_weight
+from gencli.evaluation.likelihood import N_ESTIMATE, at_once, log_mean_weight
 from gencli.evaluation.results import Kind
 from gencli.models.abilities import HasBound, HasEnergy, HasLogProb, HasLogWeights
 from gencli.models.interface import GenerativeModel
 
 BATCH = 250
 """Images per forward pass, where samples do not limit them."""
-
-_N_ESTIMATE = 1_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Scoring:
 
     def number(self, n: int | None) -> int | None:
         """How many images are measured: those asked for, or 1,000 of an estimate, all if exact."""
-        return n if n is not None or self.kind == "exact" else _N_ESTIMATE
+        return n if n is not None or self.kind == "exact" else N_ESTIMATE
 
 
 def scoring_of(model: GenerativeModel, k: int, own: Mapping[str, Any]) -> Scoring | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gencli import registry
 from gencli.config import Config
+from gencli.data.catalogue import DATASETS
 from gencli.data.spec import DataInfo
 from gencli.errors import RunError, UsageError
+from gencli.kinds import ConditionKind
 from gencli.models.interface import GenerativeModel
 
+_CAPTIONED = " or ".join(spec.name for spec in DATASETS if spec.captions)
 _CURES = {
     "labels": "Put the images into one folder per class, or train an unconditional model.",
-    "text": "Use data with captions: --data glyphs or scenes, or a folder with caption files.",
+    "text": f"Use data with captions: --data {_CAPTIONED}, or a folder with caption files.",
     "source": "Derive them from the images, such as --source edges, or give a folder of them.",
 }
 _NAMES = {"labels": "classes", "text": "captions", "source": "source images"}
@@ -49,9 +52,25 @@ def make(spec: registry.ModelSpec, options: Config, data: DataInfo) -> Generativ
     Raises:
         UsageError: If the data lack what the model is told, or an option does not fit them.
     """
+    see_that_they_have(spec, options, data.has)
+    return spec.load()(options, data)
+
+
+def see_that_they_have(
+    spec: registry.ModelSpec, options: Config, has: Callable[[ConditionKind], bool]
+) -> None:
+    """See that data have what a model is told beside the images.
+
+    Args:
+        spec: The model.
+        options: Its options.
+        has: Whether the data have a kind of condition.
+
+    Raises:
+        UsageError: With the first kind that they lack.
+    """
     for kind in options.conditions():
-        if not data.has(kind):
+        if not has(kind):
             raise UsageError(
                 f"{spec.name} needs {_NAMES[kind]}, and these data have none.", _CURES[kind]
             )
-    return spec.load()(options, data)

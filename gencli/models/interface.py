@@ -169,6 +169,7 @@ class GenerativeModel(nn.Module):
         conditions: What it is told beside the images.
         discrete_levels: Values of a pixel under the likelihood: 2, 256 (which gives bits per
             dimension), or None for a density.
+        compiled: Whether its networks are, by `compile_networks`.
     """
 
     bf16: ClassVar[bool] = True
@@ -203,6 +204,7 @@ class GenerativeModel(nn.Module):
     data: DataInfo
     conditions: tuple[ConditionKind, ...]
     discrete_levels: int | None
+    compiled: bool = False
 
     def __init__(self, config: Config, data: DataInfo) -> None:
         super().__init__()
@@ -235,6 +237,12 @@ class GenerativeModel(nn.Module):
     def compilable(self) -> tuple[nn.Module, ...]:
         """Sub-networks that `--compile` compiles in place."""
         return tuple(self.children())
+
+    def compile_networks(self) -> None:
+        """Compile them; from then on they are to be called, not computed around."""
+        for network in self.compilable():
+            network.compile()
+        self.compiled = True
 
     def sample(
         self, n: int, *, generator: ImageGenerator, condition: Condition = NOTHING

@@ -7,17 +7,19 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
 from gencli import new_run, registry, runs, threads
 from gencli.data import catalogue
+from gencli.data.load import may_have
 from gencli.data.options import DataOptions
 from gencli.data.pairs import found_again
 from gencli.device import choose_precision, slow_precision
 from gencli.errors import DataError, RunError, UsageError
-from gencli.models.build import build_model, make
+from gencli.models.build import build_model, make, see_that_they_have
 from gencli.place import launch, place_in
 from gencli.processes import Processes
 from gencli.random import mix_seed
@@ -105,6 +107,7 @@ def _start(
     if data_options.binarize is None:
         how = catalogue.fixed_binarization(data_options.data) or options.training.binarize
         data_options = dataclasses.replace(data_options, binarize=how)
+    see_that_they_have(spec, options, partial(may_have, data_options))  # they may take long
     data = same_data(data_options, processes, progress, purpose="training")
     for note in data.notes:
         reporter.message(note)

@@ -20,6 +20,8 @@ from gencli.training.settings import Settings
 from gencli.training.tensors import under
 from gencli.training.weights import Weights
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 
 class Piece(NamedTuple):
     """A part of a batch that goes through a network at once, and its share of the whole batch."""
@@ -245,7 +247,7 @@ def running_statistics(model: nn.Module) -> list[Tensor]:
     return [
         statistic
         for module in model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if isinstance(module, _BATCH_NORMS)
         for statistic in (module.running_mean, module.running_var)
         if statistic is not None
     ]

@@ -108,8 +108,7 @@ class Trainer:
         )
         self._last_checkpoint = self._last_shown = time.monotonic()
         if settings.compile:
-            for module in model.compilable():
-                module.compile()
+            model.compile_networks()
 
     def batch_of(self, stage: Stage) -> int:
         """Images per batch of a stage."""

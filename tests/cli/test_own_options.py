@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +164,15 @@ def test_completions_where_there_are_none(trained: Gencli, run: str, option: str
     more = ("--complete", "test:0") if option == "--label" else ()
     done = trained("sample", run, *more, option, value, "-q", expect=2)
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_missing_run_is_told_without_torch(home: Path):
+    program = (
+        "import sys\n"
+        "from gencli.cli.app import run\n"
+        "print([run([verb, 'nowhere']) for verb in ('sample', 'evaluate', 'interpolate')])\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[4, 4, 4]\nFalse\n"
+    assert done.stderr.count("There is no run nowhere.") == 3

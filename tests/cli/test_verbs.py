@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gencli.cli.doctor import _said
 from tests.conftest import Gencli
 
 SMALL = ("--hidden", "32", "--latent-dim", "2", "--batch-size", "20", "--log-every", "1")
@@ -291,6 +292,21 @@ def test_export_weights(gencli: Gencli, trained: Path):
         assert "decoder.to_map.weight" in list(file.keys())
         assert json.loads(file.metadata()["gencli"])["config"]["latent_dim"] == 2
     assert not path.with_suffix(".json").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "not installed"),
+        (True, "yes"),
+        (False, "no"),
+        ([], "none"),
+        (["A", "B"], "A, B"),
+        (1, "1"),
+    ],
+)
+def test_doctor_says_values_in_words(value: object, said: str):
+    assert _said(value) == said
 
 
 def test_doctor_and_info(gencli: Gencli, trained: Path):

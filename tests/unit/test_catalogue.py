@@ -68,3 +68,8 @@ def test_home_is_absolute_and_knows_the_tilde(
     assert homes.data_dir() == tmp_path.resolve() / "here"
     monkeypatch.setenv("GENCLI_HOME", "~/there")
     assert homes.data_dir() == Path.home().resolve() / "there"
+
+
+def test_sets_that_are_drawn_have_captions() -> None:
+    captioned = {spec.name for spec in catalogue.DATASETS if spec.captions}
+    assert captioned == set(catalogue.names()) - set(FILES)

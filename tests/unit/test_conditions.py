@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from gencli.data.conditions import NOTHING, Condition, checked, in_turn
+from gencli.data.load import may_have
+from gencli.data.options import DataOptions
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
 from gencli.kinds import ConditionKind
+from gencli.training import session, shared
+from gencli.training.reporter import Silent
 
 INFO = DataInfo(
     3, 4, 6, ("cat", "dog", "owl"), vocabulary=("a", "red"), caption_length=2, source="edges"
@@ -124,3 +130,30 @@ def test_a_condition_that_does_not_fit_is_refused(
 def test_the_shape_of_sources_follows_their_kind():
     assert INFO.source_shape == (1, 4, 6)
     assert replace(INFO, source="half").source_shape == (3, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "data", "what"),
+    [
+        ("pix2pix", {}, "glyphs", "pix2pix needs source images"),
+        ("cgan", {}, "binarized-mnist", "cgan needs classes"),
+        ("ddpm", {"text": True}, "mnist", "ddpm needs captions"),
+    ],
+)
+def test_what_data_surely_lack_is_told_before_they_are_read(
+    model: str, config: dict[str, Any], data: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "load", lambda *_: pytest.fail("they are read"))
+    with pytest.raises(UsageError, match=what):
+        session.start(model, config, DataOptions(data), {}, name=None, reporter=Silent())
+
+
+def test_data_that_may_have_it_are_read(image_folder: Path) -> None:
+    for options in (
+        DataOptions("glyphs", source="edges"),
+        DataOptions("glyphs", pairs="side-by-side"),
+    ):
+        assert may_have(options, "source")
+    for kind in ("labels", "text"):
+        assert may_have(DataOptions(str(image_folder)), kind)
+        assert may_have(DataOptions("glyphs"), kind)

@@ -35,7 +35,7 @@ def test_the_kinds_it_is_for() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert not build()._is_dense()
     model = build()
-    model.decoder.compile()
+    model.compile_networks()
     assert not model._is_dense()
 
 

@@ -1,4 +1,5 @@
-"""What no file of the package may use: code from text, its own parsing of code, and pickle."""
+"""What no file of the package may use: code from text, its own parsing of code, pickle, and names
+that others keep to themselves."""
 
 import ast
 from pathlib import Path
@@ -10,6 +11,15 @@ import gencli
 CALLS = {"exec", "eval", "compile"}
 MODULES = {"ast", "pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 TORCH = {"torch.load", "torch.save", "torch.jit.load", "torch.hub.load"}  # these pickle
+
+OTHERS_OWN = {
+    "_asdict", "_replace", "_exit",  # documented, of named tuples and of os
+    "_foreach_add_", "_foreach_div_", "_foreach_lerp_", "_foreach_norm", "_foreach_zero_",  # torch
+    "_is_amx_tile_supported", "_is_avx512_bf16_supported",  # torch has no public name for these
+    "_buffers", "_non_persistent_buffers_set", "_parameters",  # nor for the last of these
+    "_Decompress",  # zlib has none for this type
+}  # fmt: skip
+"""Those that are used all the same."""
 
 
 def forbidden(code: str) -> list[str]:
@@ -47,3 +57,25 @@ def test_no_file_of_the_package_uses_any() -> None:
     files = sorted(Path(gencli.__file__).parent.rglob("*.py"))
     assert len(files) > 100
     assert {file.name: names for file in files if (names := forbidden(file.read_text()))} == {}
+
+
+def private(code: str) -> set[str]:
+    """Attributes with a leading underscore of anything but the object itself or its class."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and ast.unparse(node.value) not in ("self", "cls")
+    }
+
+
+def test_what_others_keep_to_themselves_is_not_used() -> None:
+    assert private("network._compiled_call_impl") == {"_compiled_call_impl"}
+    used = {
+        (file.name, name)
+        for file in Path(gencli.__file__).parent.rglob("*.py")
+        for name in private(file.read_text()) - OTHERS_OWN
+    }
+    assert not used

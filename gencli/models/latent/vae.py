@@ -122,7 +122,7 @@ class VAE(LatentModel):
             and isinstance(self.pixels, BernoulliPixels)
             and torch.is_grad_enabled()
             and not torch.is_autocast_enabled(device)
-            and not any(network._compiled_call_impl for network in self.compilable())
+            and not self.compiled
         )
 
     def _dense_elbo(self, x: Tensor) -> tuple[Tensor, Tensor]:
