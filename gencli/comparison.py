@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gencli import curves, evaluations, overview
+from gencli import curves, evaluations, overview, registry
 from gencli.errors import UsageError
 from gencli.evaluation.results import (
     INCEPTION,
@@ -219,7 +219,7 @@ def _figures(run: Run, data: str | None) -> dict[Images, dict[Measure, Figure]]:
                 continue  # of the judge, not of the model
             measure = Measure(
                 evaluations.with_judge(key, evaluation), str(metric.get("kind")),
-                str(metric.get("unit")), _how(key, metric, evaluation["settings"]),
+                str(metric.get("unit")), _how(key, metric, evaluation["settings"], run),
             )  # fmt: skip
             error = metric.get("standard_error")
             others = measure.key.partition("@")[2] if key in OUTLIERS else ""
@@ -232,11 +232,12 @@ def _figures(run: Run, data: str | None) -> dict[Images, dict[Measure, Figure]]:
     return found
 
 
-def _how(key: str, metric: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def _how(key: str, metric: Mapping[str, Any], settings: Mapping[str, Any], run: Run) -> str:
     """What else the figure depends on: its bias shrinks with the samples."""
     if key in JUDGED | INCEPTION:
         return f", {settings.get('samples', metric.get('n'))} samples"
-    if key == "nll_estimate" and "temperatures" not in settings:
+    spec = registry.models().get(run.model)  # None of a plug-in that is no longer there
+    if key == "nll_estimate" and (spec is None or "log_partition" not in spec.abilities):
         return f", k = {settings.get('k')}"
     return ""
 

@@ -25,6 +25,7 @@ from gencli.cli.neighbours import write as write_neighbours
 from gencli.cli.opening import keep, open_run, same_data, together, which
 from gencli.cli.outliers import against
 from gencli.cli.own_options import given
+from gencli.config import fields_of
 from gencli.data import catalogue
 from gencli.errors import UsageError
 
@@ -163,7 +164,8 @@ def evaluate(
         asked |= {"outliers": outliers, "n": n, "k": k, "samples": samples, **drawing, **measuring}
         keep(model, {**document, "fingerprint": images.fingerprint}, asked)
         for doubt in dict.fromkeys(metric.doubt for metric in results.values() if metric.doubt):
-            console.warning(f"{doubt}; give more --temperatures or --chains")
+            flags = " or ".join(f.flag for f in fields_of(type(config).Measuring))
+            console.warning(f"{doubt}; give more {flags}" if flags else doubt)
         for few in guard.warnings(results):
             console.warning(few)
         why = reasons(model.model, images, len(getattr(images, split)), results, wanted, samples)

@@ -172,7 +172,7 @@ def _line(point: Point, code: int, told: str, seconds: float) -> str:
 def _show(group: str, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table(title=f"sweep {group}, by validation loss", title_justify="left", pad_edge=False)
+    table = Table()
     names = list(rows[0]["options"]) if rows else []
     for column in names:
         table.add_column(column)
@@ -186,4 +186,5 @@ def _show(group: str, rows: list[dict[str, Any]]) -> None:
         runs = row["runs"][0] + (f" to {row['runs'][-1]}" if len(row["runs"]) > 1 else "")
         runs += f" ({', '.join(sorted(states))})" if states else ""
         table.add_row(*(row["options"][column] for column in names), value, runs)
+    console.emit(f"sweep {group}, by validation loss")  # a title would be as narrow as the table
     console.emit_table(table)

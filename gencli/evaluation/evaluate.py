@@ -284,6 +284,7 @@ def _judged(
     samples: Tensor,
     condition: Condition,
 ) -> dict[str, Metric]:
+    measuring.progress("comparing samples with real images", 0, 0)
     labels, classes = condition.labels, measuring.images.labels
     if labels is None and classes is not None and condition.source is not None:
         labels = classes[torch.arange(len(samples)) % len(classes)]

@@ -67,7 +67,7 @@ def test_a_sweep_and_what_it_refuses(gencli: Gencli, image_folder: Path):
     table = gencli(
         "sweep", "vae", "--set", "latent_dim=1,2", "--name", "s", *options, "--jobs", "2"
     )
-    assert "by validation loss" in table.stdout
+    assert "sweep s, by validation loss" in table.stdout.splitlines()
 
 
 @pytest.mark.slow

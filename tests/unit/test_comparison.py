@@ -212,3 +212,14 @@ def test_figures_of_outliers_have_tables_of_their_own(home: Path):
         "glyphs, test split, told from noise",
     ]
     assert [len(table.measures) for table in tables] == [1, 3, 3, 3]
+
+
+def test_importance_samples_are_named_where_there_are_any(three: list[Run]) -> None:
+    first, second, _ = three
+    record = json.loads((second.path / "run.json").read_text())
+    (second.path / "run.json").write_text(json.dumps(record | {"model": "rbm", "config": {}}))
+    for run in (first, Run(second.path)):
+        measured(run, nll_estimate={"value": 90.0, "kind": "estimate"}, fd_judge={"value": 2.0})
+    (table,) = comparison.compare([first, Run(second.path)])
+    titles = {measure.title for measure in table.measures}
+    assert {"nll_estimate (estimate), k = 50", "nll_estimate (estimate)"} <= titles
