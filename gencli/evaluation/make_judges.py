@@ -1,7 +1,7 @@
 """Make the judges that come with the package: `python -m gencli.evaluation.make_judges NAME ...`.
 
-A judge of grey images each, in gencli/evaluation/judges/NAME.safetensors. Binarised data have
-judges of their own, which are trained on first use like those of all other data.
+A judge each of the images as they come, in gencli/evaluation/judges/NAME.safetensors. Other sizes
+and binarisations have judges of their own, trained on first use like those of all other data.
 """
 
 from __future__ import annotations
