@@ -136,11 +136,12 @@ def compare(runs: Sequence[Run], data: str | None = None) -> list[Table]:
     """Tables of runs, one for all images that at least one was measured on.
 
     Args:
-        runs: Two or more make a comparison; one has a table, too.
+        runs: Two or more make a comparison; one has a table, too. Those without evaluations are in
+            none.
         data: Only this data set.
 
     Raises:
-        UsageError: If nothing was measured, or no two of several runs share any measure.
+        UsageError: If nothing was measured, or no two of several that were share a measure.
     """
     found = {run: _figures(run, data) for run in runs}
     measured = {run: figures for run, figures in found.items() if figures}
@@ -151,7 +152,7 @@ def compare(runs: Sequence[Run], data: str | None = None) -> list[Table]:
             f"None of these runs was evaluated{where} yet.",
             f"Measure them: gencli evaluate {first}",
         )
-    options = _differing(list(runs))
+    options = _differing(list(measured))
     rows: dict[Images, list[Row]] = {}
     for run, by_images in measured.items():
         loss = curves.main_loss(curves.curves(run))
@@ -160,7 +161,7 @@ def compare(runs: Sequence[Run], data: str | None = None) -> list[Table]:
             row = Row(run.name, run.model, options[run], drawn, figures)
             rows.setdefault(images, []).append(row)
     tables = [_table(images, there) for images, there in rows.items()]
-    if len(runs) > 1 and not any(_shares(table) for table in tables):
+    if len(measured) > 1 and not any(_shares(table) for table in tables):
         told = "; ".join(f"{t.rows[0].run}: {t.images}" for t in tables[:3])
         raise UsageError(
             f"These runs have no measure in common ({told}).",

@@ -38,7 +38,13 @@ def compare(
     be_quiet(quiet)
     if csv + markdown + json > 1:
         raise UsageError("One form at a time.", "Give one of --json, --csv and --markdown.")
-    tables = comparison.compare(_chosen(references or [], every, data), data)
+    chosen = _chosen(references or [], every, data)
+    tables = comparison.compare(chosen, data)
+    shown = {row.run for table in tables for row in table.rows}
+    missing = [run.name for run in chosen if run.name not in shown]
+    if missing and references:
+        where = f" on {data}" if data else ""
+        console.message(f"not evaluated{where}: {', '.join(missing)}")
     if json:
         console.emit_json([_document(table) for table in tables])
     elif csv:

@@ -1,7 +1,7 @@
 """What a model is told beside an image: its class, its caption, another image.
 
-Here, in the models and in one place of the command line the kinds have names; everything between
-passes a `Condition` on as it is.
+Here, in the models and in one place of the command line the kinds have names, and in what is of one
+kind by its nature, such as a measure of translations. Training passes a `Condition` on as it is.
 """
 
 from __future__ import annotations

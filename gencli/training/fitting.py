@@ -88,12 +88,14 @@ def _fit(
             )  # fmt: skip
             for line in summary.before(trainer, data, precision, torch.get_num_threads()):
                 reporter.message(line)
-            if resume and (over := summary.over(trainer)):
+            over = summary.over(trainer) if resume else None
+            if over is not None:
                 reporter.message(over)
             state = trainer.fit(resume=resume)
         status = "done"
-        for line in summary.after(trainer, time.monotonic() - began):
-            reporter.message(line)
+        if over is None:
+            for line in summary.after(trainer, time.monotonic() - began):
+                reporter.message(line)
         return run, trainer, state
     except InterruptedRun:
         status = "interrupted"

@@ -126,4 +126,5 @@ def test_resume_of_a_finished_run_says_how_to_go_on(gencli: Gencli, image_folder
     done = gencli("train", "vae", "--resume", "over")
     assert "over is finished" in done.stderr
     assert "gencli train vae --resume over --epochs 2" in done.stderr
+    assert "next:" not in done.stderr  # nothing was trained of which there is to tell
     assert "is finished" not in gencli("train", "vae", "--resume", "over", "--epochs", "2").stderr

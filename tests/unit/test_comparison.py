@@ -223,3 +223,16 @@ def test_importance_samples_are_named_where_there_are_any(three: list[Run]) -> N
     (table,) = comparison.compare([first, Run(second.path)])
     titles = {measure.title for measure in table.measures}
     assert {"nll_estimate (estimate), k = 50", "nll_estimate (estimate)"} <= titles
+
+
+def test_runs_that_were_not_evaluated_are_named_beside_those_that_were(
+    three: list[Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(three[0], nll={"value": 90.0})
+    for arguments, said in ((["--all"], ""), (["a", "b", "c"], "not evaluated: b, c\n")):
+        assert command(["compare", *arguments]) == 0
+        told = capsys.readouterr()
+        assert "90.00 ± 0.10" in told.out
+        assert told.err == said
+    with pytest.raises(UsageError, match="None of these runs was evaluated on mnist"):
+        comparison.compare(three, "mnist")
