@@ -1,4 +1,4 @@
-"""Names of the field for what is not there under that name, and the nearest model that is."""
+"""Which model is meant by another name of the field, and which suit some data."""
 
 from __future__ import annotations
 
@@ -79,3 +79,22 @@ _SQUEEZED = {squeezed(name): model for name, model in KIN.items()}
 def nearest_kind(name: str) -> str | None:
     """The model nearest in kind to one that is not there, if it is a name of the field."""
     return _SQUEEZED.get(squeezed(name))
+
+
+def suited(*, binary: bool, small_grey: bool, classes: bool, few: bool) -> list[tuple[str, str]]:
+    """Models that suit images, the likeliest first, each with options that go with it.
+
+    Args:
+        binary: Whether pixels are 0 or 1.
+        small_grey: Whether images have one channel and are small.
+        classes: Whether there are several.
+        few: Whether the images are too few for a discriminator not to learn them by heart.
+    """
+    if binary:
+        return [("made", ""), ("pixelcnn", ""), ("rbm", "")]
+    vae, dcgan = ("vae", ""), ("dcgan", " --augment 2" if few else "")
+    ddpm = ("ddpm", " --conditional" if classes else "")
+    models = [vae, dcgan, ddpm] if small_grey else [dcgan, ddpm, vae]
+    if classes:
+        models.insert(1, ("cgan", ""))
+    return models

@@ -18,6 +18,7 @@ from gencli.data.likeness import Pair, nearly_same
 from gencli.data.load import folder_of, load
 from gencli.data.options import DataOptions
 from gencli.data.splits import ImageData
+from gencli.kin import suited
 
 _FEW = 2_000
 
@@ -119,23 +120,12 @@ def suggested(found: Inspection) -> list[str]:
     info, n = found.data.info, len(found.data.train)
     data = found.data.name if found.files is None else _quoted(found.data.name)
     large = info.height * info.width > 32 * 32
-    colour = info.channels == 3
     size = " --image-size 32" if large else ""
-    if info.binary:
-        models = ["made", "pixelcnn", "rbm"]
-    elif colour or large:
-        models = ["dcgan", "ddpm", "vae"]
-    else:
-        models = ["vae", "dcgan", "ddpm"]
-    if info.n_classes > 1 and not info.binary:
-        models.insert(1, "cgan")
-    augment = " --augment 2" if n < _FEW else ""
-    lines = []
-    for model in models:
-        own = augment if model == "dcgan" else ""
-        own += " --conditional" if model == "ddpm" and info.n_classes > 1 else ""
-        lines.append(f"gencli train {model} --data {data}{size}{own}")
-    return lines
+    models = suited(
+        binary=info.binary, small_grey=info.channels == 1 and not large,
+        classes=info.n_classes > 1, few=n < _FEW,
+    )  # fmt: skip
+    return [f"gencli train {model} --data {data}{size}{own}" for model, own in models]
 
 
 def _quoted(path: str) -> str:
