@@ -228,6 +228,7 @@ if __name__ == "__main__":
         importlib.import_module(name)
     if sys.dont_write_bytecode:  # else each child compiles gencli anew
         sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[2]
+    os.fsync = os.fstat  # as in conftest.py
     gc.freeze()  # a child then looks through nothing but its own
     program = _serve(socket.socket(fileno=int(sys.argv[1])))
     if program is None:
