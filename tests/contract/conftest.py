@@ -31,7 +31,7 @@ TINY: dict[str, dict[str, Any]] = {
     "ppca": {"latent_dim": 4},
     "factor-analysis": {"latent_dim": 4, "iterations": 20},
     "sbn": {"hidden": (16, 8), "particles": 3},
-    "gan": {},
+    "gan": {"width": 16, "d_width": 16},
     "dcgan": {"width": 8, "d_width": 8, "hidden": 8},
     "wgan": {"width": 8, "d_width": 8, "hidden": 8},
     "wgan-gp": {"width": 8, "d_width": 8, "hidden": 8},
@@ -65,14 +65,17 @@ TINY: dict[str, dict[str, Any]] = {
 """Options that make a model small; the others' defaults are small enough or overridden here."""
 
 SIDE: dict[str, int] = {
+    "vae": 28,
     "boltzmann": 7,
     "gan-cls": 8,
     "stackgan": 16,
     "pix2pix": 14,
     "ddpm": 8,
     "flow-matching": 8,
+    "d3pm": 8,
+    "binomial-diffusion": 8,
 }
-"""Pixels a side, where 28 would take long: the time of a sweep grows with the number of pixels."""
+"""Pixels a side, where they are not 12: the time of a model grows with their number or faster."""
 
 
 WORDS, LENGTH = vocabulary(render(100, seed=0).captions)
@@ -98,6 +101,11 @@ def small_data(binarization: str, side: int = 28) -> ImageData:
     return ImageData("glyphs", info, fingerprint="small", **splits)
 
 
+def tiny_data(spec: ModelSpec) -> ImageData:
+    """Small data of a size that suits a model."""
+    return small_data(spec.options().training.binarize, SIDE.get(spec.name, 12))
+
+
 @pytest.fixture(params=[spec.name for spec in registry.MODELS])
 def spec(request: pytest.FixtureRequest) -> ModelSpec:
     return registry.find(request.param)
@@ -105,7 +113,7 @@ def spec(request: pytest.FixtureRequest) -> ModelSpec:
 
 @pytest.fixture
 def data(spec: ModelSpec) -> ImageData:
-    return small_data(spec.options().training.binarize, SIDE.get(spec.name, 28))
+    return tiny_data(spec)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from gencli.training import trial
 from gencli.training.settings import AUTO, Settings
 from gencli.training.steps import Steps
 from gencli.training.trial import Found, largest_batch
-from tests.contract.conftest import SIDE, build, small_data
+from tests.contract.conftest import build, small_data, tiny_data
 
 FP32 = {"device": torch.device("cpu"), "precision": "fp32"}
 TRAIN = {"hidden": (8,), "latent_dim": 2, "val": 0, "sample_every": 0, "steps": 2}
@@ -123,7 +123,7 @@ def test_words_stand_for_numbers():
 @pytest.mark.parametrize("name", [spec.name for spec in registry.MODELS])
 def test_every_model_can_be_tried(name: str):
     spec = registry.find(name)
-    data = small_data(spec.options().training.binarize, SIDE.get(name, 28))
+    data = tiny_data(spec)
     data = replace(data, train=data.train.rows(slice(0, 40)))
     model = build(spec, data)
     before = {key: t.clone() for key, t in model.state_dict().items()}

@@ -35,7 +35,7 @@ from gencli.training.shared import run_of_the_first
 from gencli.training.signals import StopRequest
 from gencli.training.tensors import own_shard
 from gencli.training.trainer import Trainer
-from tests.contract.conftest import SIDE, TINY, small_data
+from tests.contract.conftest import TINY, tiny_data
 
 Job = tuple[str, str, int, dict[str, Any]]
 
@@ -69,7 +69,7 @@ def run_apart(module: str, jobs: object, home: Path) -> None:
 @functools.cache
 def data_of(model: str) -> ImageData:
     """Small data that no batch draws anew."""
-    data = small_data(registry.find(model).options().training.binarize, SIDE.get(model, 28))
+    data = tiny_data(registry.find(model))
     if registry.find(model).family == "boltzmann":  # each normaliser takes longer than the rest
         data = replace(data, val=data.val.rows(slice(0, 0)))
     if not data.info.binary:
