@@ -12,6 +12,7 @@ from gencli import registry
 from gencli.cli import console, help_style, origins, shell_completion
 from gencli.cli.parameters import merge, parameter, read_toml, with_parameters
 from gencli.config import Options, fields_of
+from gencli.data import catalogue
 from gencli.data.options import DataOptions
 from gencli.errors import UsageError
 from gencli.place import place_in
@@ -134,6 +135,8 @@ def _train(
 
     if preview and settings.get("sample_every") == 0:
         raise UsageError("--sample-every 0 draws no previews.", "Leave out one of the two.")
+    if resume is None:  # loading torch takes a second or more
+        catalogue.see_that_it_is_there(DataOptions(**about_data).data)
     console.begin("loading PyTorch")
     if preview:
         console.the_display().show_previews()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from gencli.errors import UsageError
+from gencli.errors import DataError, UsageError
+from gencli.home import user_path
 from gencli.kinds import Binarization, ConditionKind
 from gencli.registry import nearest
 
@@ -161,6 +164,36 @@ def find(name: str) -> DatasetSpec:
     near = nearest(name, names())
     hint = f"Did you mean {near}?" if near else "See `gencli list datasets`, or name a folder."
     raise UsageError(f"There is no data set or folder called {name}.", hint)
+
+
+def folder_of(name: str) -> Path | None:
+    """The folder that is meant, or None for the name of a data set.
+
+    Raises:
+        DataError: If a path was meant, and there is no folder.
+    """
+    if name in names():
+        return None
+    path = user_path(name)
+    if path.is_dir():
+        return path.resolve()
+    if path.exists():
+        raise DataError(f"{path} is not a folder.", "--data takes a folder of images, or a name.")
+    separators = {os.sep, os.altsep or os.sep, "/"}
+    if name.startswith(("~", ".")) or any(separator in name for separator in separators):
+        raise DataError(f"There is no folder {path}.", "Check the path given as --data.")
+    return None
+
+
+def see_that_it_is_there(name: str) -> None:
+    """See that a folder or a data set is meant, without looking into either.
+
+    Raises:
+        UsageError: If there is no such data set.
+        DataError: If a path was meant, and there is no folder.
+    """
+    if folder_of(name) is None:
+        find(name)
 
 
 def fixed_binarization(name: str) -> Binarization | None:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from gencli.data.captions import NOTHING
+from gencli.data.catalogue import folder_of
 from gencli.data.fetch import Progress
 from gencli.data.files import Files, describe_files
 from gencli.data.folder_names import arrange
 from gencli.data.likeness import Pair, nearly_same
-from gencli.data.load import folder_of, load
+from gencli.data.load import load
 from gencli.data.options import DataOptions
 from gencli.data.splits import ImageData
 from gencli.kin import suited

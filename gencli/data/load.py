@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -23,7 +22,7 @@ from gencli.data.pairs import pairs_of
 from gencli.data.spec import DataInfo
 from gencli.data.splits import ImageData, Split
 from gencli.errors import DataError, UsageError
-from gencli.home import cache_dir, user_path
+from gencli.home import cache_dir
 from gencli.kinds import Binarization, ConditionKind, Source
 from gencli.memory import see_that_they_fit
 from gencli.wording import readable_bytes
@@ -53,7 +52,7 @@ def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
     size, how = options.image_size, options.binarize or "none"
     if size is not None and size < 1:
         raise UsageError(f"--image-size cannot be {size}.", "It takes at least 1.")
-    path, pairs = folder_of(options.data), pairs_of(options)
+    path, pairs = catalogue.folder_of(options.data), pairs_of(options)
     if pairs is not None and path is None:
         raise UsageError(
             f"{options.data} is no folder, and only its images have sources in files.",
@@ -86,21 +85,6 @@ def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
     return _assemble(name, stored, options, how, notes)
 
 
-def folder_of(name: str) -> Path | None:
-    """The folder that is meant, or None for the name of a data set."""
-    if name in catalogue.names():
-        return None
-    path = user_path(name)
-    if path.is_dir():
-        return path.resolve()
-    if path.exists():
-        raise DataError(f"{path} is not a folder.", "--data takes a folder of images, or a name.")
-    separators = {os.sep, os.altsep or os.sep, "/"}
-    if name.startswith(("~", ".")) or any(separator in name for separator in separators):
-        raise DataError(f"There is no folder {path}.", "Check the path given as --data.")
-    return None
-
-
 def may_have(options: DataOptions, kind: ConditionKind) -> bool:
     """Whether images may come with a kind of condition, as far as can be told before they are read.
 
@@ -110,7 +94,7 @@ def may_have(options: DataOptions, kind: ConditionKind) -> bool:
     """
     if kind == "source":
         return options.source != "none" or options.pairs != "none"
-    return folder_of(options.data) is not None or catalogue.find(options.data).has(kind)
+    return catalogue.folder_of(options.data) is not None or catalogue.find(options.data).has(kind)
 
 
 def _prepared(

@@ -166,13 +166,15 @@ def test_completions_where_there_are_none(trained: Gencli, run: str, option: str
     assert len(done.stderr.splitlines()) == 2
 
 
-def test_a_missing_run_is_told_without_torch(home: Path):
+def test_a_missing_run_or_data_set_is_told_without_torch(home: Path):
     program = (
         "import sys\n"
         "from gencli.cli.app import run\n"
         "print([run([verb, 'nowhere']) for verb in ('sample', 'evaluate', 'interpolate')])\n"
+        "print([run(['train', 'vae', '--data', name]) for name in ('mnits', './mnits')])\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "[4, 4, 4]\nFalse\n"
+    assert done.stdout == "[4, 4, 4]\n[2, 3]\nFalse\n"
+    assert "Did you mean mnist?" in done.stderr
     assert done.stderr.count("There is no run nowhere.") == 3
