@@ -1,7 +1,8 @@
-"""Closed lists of names that several rooms share. No torch here."""
+"""Closed lists of names, and a type, that several rooms share. No torch here."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 Binarization = Literal["none", "static", "dynamic", "threshold"]
@@ -15,3 +16,6 @@ SourceKind = Literal["none", "edges", "grey", "half", "small", "mask"]
 
 Source = Literal["none", "edges", "grey", "half", "small", "mask", "given"]
 """Where source images come from: derived, or given beside the images."""
+
+Progress = Callable[[str, int, int], None]
+"""Told of work that takes its time: what it is, how much is done, of how much; 0 if not known."""

@@ -9,8 +9,8 @@ from gencli import evaluations, loading
 from gencli.config import fields_of
 from gencli.data.load import load
 from gencli.evaluation.evaluate import evaluate
-from gencli.evaluation.measuring import Report
 from gencli.evaluation.results import Metric
+from gencli.kinds import Progress
 from gencli.runs import Run
 from gencli.training import session
 
@@ -22,7 +22,7 @@ def measure(
     checkpoint: str,
     split: Literal["test", "val"] = "test",
     raw: bool = False,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Metric]:
     """Measure a run on its own data as an evaluation's settings say; the result is kept with it.
 

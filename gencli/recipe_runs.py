@@ -11,8 +11,8 @@ from gencli import curves, registry
 from gencli.config import Options, parse_groups
 from gencli.data.options import DataOptions
 from gencli.errors import UsageError
-from gencli.evaluation.measuring import Report
 from gencli.evaluation.results import SURE
+from gencli.kinds import Progress
 from gencli.measured import measure
 from gencli.recipe import Curve, Figure, Recipe
 from gencli.runs import Run
@@ -70,7 +70,7 @@ class OnCurve:
 
 
 def whole(
-    recipe: Recipe, *, name: str | None, reporter: Reporter, progress: Report | None = None
+    recipe: Recipe, *, name: str | None, reporter: Reporter, progress: Progress | None = None
 ) -> tuple[Run, list[Reached]]:
     """Train a recipe and measure it by the options that its figures were measured by.
 
@@ -103,7 +103,7 @@ def whole(
 
 
 def quick(
-    recipe: Recipe, *, reporter: Reporter, progress: Report | None = None
+    recipe: Recipe, *, reporter: Reporter, progress: Progress | None = None
 ) -> tuple[Run, OnCurve]:
     """Train a recipe's first steps and hold their losses against its curve.
 
@@ -134,7 +134,7 @@ def first_losses(
     every: int,
     *,
     reporter: Reporter,
-    progress: Report | None = None,
+    progress: Progress | None = None,
     **settings: Any,
 ) -> tuple[Trainer, dict[str, list[tuple[int, float]]]]:
     """The losses of a recipe's first steps, by name, as (step, mean since the step before).
@@ -165,7 +165,7 @@ def _start(
     more: Mapping[str, Any],
     name: str | None,
     reporter: Reporter,
-    progress: Report | None,
+    progress: Progress | None,
     stop_after: int | None = None,
 ) -> tuple[Run, Trainer, State]:
     spec = registry.find(recipe.model)

@@ -22,8 +22,8 @@ from gencli.checkpoint import Checkpoint
 from gencli.data.load import load
 from gencli.device import choose_device
 from gencli.errors import RunError, UsageError
-from gencli.evaluation.measuring import Report
 from gencli.evaluation.results import OUTLIERS, SURE
+from gencli.kinds import Progress
 from gencli.measured import measure
 from gencli.runs import Run
 from gencli.training import session
@@ -105,7 +105,7 @@ class Reproduction:
 
 
 def reproduce(
-    run: Run, *, name: str | None, reporter: Reporter, progress: Report | None = None
+    run: Run, *, name: str | None, reporter: Reporter, progress: Progress | None = None
 ) -> Reproduction:
     """Train a run again, into a new one, as far as the old one came.
 
@@ -258,7 +258,7 @@ def _moves(values: list[float]) -> float | None:
     return math.sqrt(sum(d * d for d in steps) / len(steps)) if len(steps) > 1 else None
 
 
-def _measured(old: Run, new: Run, progress: Report | None) -> Iterator[Compared]:
+def _measured(old: Run, new: Run, progress: Progress | None) -> Iterator[Compared]:
     """The old run's evaluations on its own data, made again; of each checkpoint the newest."""
     own = old.record["data"]["name"]
     newest = {

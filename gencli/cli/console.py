@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from gencli.kinds import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -145,7 +147,7 @@ def end() -> None:
 
 
 @contextmanager
-def counting() -> Iterator[Callable[[str, int, int], None]]:
+def counting() -> Iterator[Progress]:
     """Progress as a callback (what, done, total), on the one display.
 
     A bar on a terminal, of what was last told; elsewhere one plain line when a long job begins.

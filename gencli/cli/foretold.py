@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from gencli.cli import console
+from gencli.kinds import Progress
 from gencli.wording import spoken
 
 _LONG = 120.0
@@ -14,10 +14,8 @@ _LONG = 120.0
 _SETTLED = 10.0
 """Seconds after which it can be foreseen."""
 
-Report = Callable[[str, int, int], None]
 
-
-def foretelling(report: Report) -> Report:
+def foretelling(report: Progress) -> Progress:
     """A report of progress that also says, once for each, what takes minutes and what takes less.
 
     Args:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gencli.cli.outputs import target
 from gencli.errors import DataError, UsageError
+from gencli.kinds import Progress
 
 if TYPE_CHECKING:
     from gencli.data.splits import ImageData
@@ -48,7 +49,7 @@ def write(
     seed: int,
     batch_size: int | None,
     sampling: Mapping[str, Any],
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> None:
     """Of up to 200 samples, those ten that are most like a training image, a row each.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gencli.cli import console
 from gencli.cli.outputs import target
 from gencli.errors import GencliError
+from gencli.kinds import Progress
 
 if TYPE_CHECKING:
     from gencli.data.splits import ImageData
@@ -34,7 +35,7 @@ def against(
     seed: int,
     batch_size: int | None,
     own: Mapping[str, Any],
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> tuple[dict[str, Metric], dict[str, Any]]:
     """Tell other images from those of a split.
 

@@ -27,9 +27,7 @@ from gencli.atomic import whole_file
 from gencli.data.cache import CURE, unwritable
 from gencli.errors import DataError
 from gencli.home import cache_dir, user_path
-
-Progress = Callable[[str, int, int], None]
-"""What is being done, how much of it is done, and of how much (0 where that is unknown)."""
+from gencli.kinds import Progress
 
 ATTEMPTS = 3
 BACKOFF = 0.5  # seconds before the second attempt, doubled before each further one

@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from gencli.data.decode import BROKEN, FORMATS, strict_pillow
-from gencli.data.fetch import Progress
 from gencli.data.folder_files import each, scan
+from gencli.kinds import Progress
 
 _FORMATS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),

@@ -23,7 +23,6 @@ from pathlib import Path
 from gencli.atomic import whole_file
 from gencli.data.cache import CURE, Stored, cached, cached_on_disk, digest
 from gencli.data.decode import BROKEN, FORMATS, measure, strict_pillow
-from gencli.data.fetch import Progress
 from gencli.data.folder_captions import Written, read_captions
 from gencli.data.folder_decode import (
     assemble,
@@ -38,6 +37,7 @@ from gencli.data.folder_files import count_others, each, scan
 from gencli.data.pairs import Pairs, match
 from gencli.errors import DataError
 from gencli.home import cache_dir
+from gencli.kinds import Progress
 from gencli.memory import is_large
 
 _VERSION = 1  # of the scan and of the decoding; a change makes the arrays anew

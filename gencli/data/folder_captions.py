@@ -18,9 +18,9 @@ from pathlib import Path
 
 from gencli.data.cache import Stored, digest
 from gencli.data.captions import MOST_WORDS, tokens, vocabulary, words
-from gencli.data.fetch import Progress
 from gencli.data.folder_files import Entry, each, stem
 from gencli.errors import DataError
+from gencli.kinds import Progress
 
 _MOST_BYTES = 200_000_000  # of a file of metadata
 _MOST_LINES = 2_000_000

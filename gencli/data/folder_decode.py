@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from gencli.atomic import discard, sweep, writing
 from gencli.data.cache import CURE, Images, Stored, cached, digest
 from gencli.data.decode import BROKEN, strict_pillow, why_broken
-from gencli.data.fetch import Progress
 from gencli.data.folder_captions import Written, with_captions
 from gencli.data.folder_files import each
 from gencli.data.folder_names import arrange
 from gencli.data.pairs import Matched
 from gencli.data.readers import read_all
 from gencli.errors import DataError
+from gencli.kinds import Progress
 from gencli.memory import see_that_they_fit
 from gencli.wording import readable_bytes
 

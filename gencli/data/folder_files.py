@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from gencli.data.decode import SUFFIXES
-from gencli.data.fetch import Progress
 from gencli.data.folder_names import SPLITS
 from gencli.errors import DataError
+from gencli.kinds import Progress
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 """Files at the top, or in the folder of a split, that hold captions of the images below."""

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from gencli.data.captions import NOTHING
 from gencli.data.catalogue import folder_of
-from gencli.data.fetch import Progress
 from gencli.data.files import Files, describe_files
 from gencli.data.folder_names import arrange
 from gencli.data.likeness import Pair, nearly_same
@@ -20,6 +19,7 @@ from gencli.data.load import load
 from gencli.data.options import DataOptions
 from gencli.data.splits import ImageData
 from gencli.kin import suited
+from gencli.kinds import Progress
 
 _FEW = 2_000
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from gencli.data import binarize as binarizing
 from gencli.data import catalogue
 from gencli.data.cache import Labels, Stored, cached, digest
-from gencli.data.fetch import Progress
 from gencli.data.options import DataOptions
 from gencli.data.order import hold_out
 from gencli.data.pairs import pairs_of
@@ -23,7 +22,7 @@ from gencli.data.spec import DataInfo
 from gencli.data.splits import ImageData, Split
 from gencli.errors import DataError, UsageError
 from gencli.home import cache_dir
-from gencli.kinds import Binarization, ConditionKind, Source
+from gencli.kinds import Binarization, ConditionKind, Progress, Source
 from gencli.memory import see_that_they_fit
 from gencli.wording import readable_bytes
 

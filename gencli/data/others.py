@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from gencli.data import binarize, catalogue
-from gencli.data.fetch import Progress
 from gencli.data.load import load
 from gencli.data.options import DataOptions
 from gencli.data.spec import DataInfo
 from gencli.data.splits import ImageData
 from gencli.errors import UsageError
+from gencli.kinds import Progress
 from gencli.random import mix_seed
 
 _MOST = 10_000  # images that are made

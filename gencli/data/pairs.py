@@ -12,12 +12,11 @@ from typing import get_args
 
 from gencli.data.cache import Images
 from gencli.data.decode import BROKEN, decode, decode_halves, measure, strict_pillow
-from gencli.data.fetch import Progress
 from gencli.data.folder_files import Entry, each, scan, stem
 from gencli.data.options import DataOptions
 from gencli.errors import DataError, UsageError
 from gencli.home import user_path
-from gencli.kinds import SourceKind
+from gencli.kinds import Progress, SourceKind
 from gencli.registry import nearest
 
 Size = tuple[int, int]

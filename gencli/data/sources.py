@@ -17,9 +17,10 @@ import numpy as np
 from gencli.data import captions
 from gencli.data.cache import Images, Labels, Stored, cached, digest
 from gencli.data.catalogue import DatasetSpec
-from gencli.data.fetch import Progress, RemoteFile, fetch, md5_of
+from gencli.data.fetch import RemoteFile, fetch, md5_of
 from gencli.errors import DataError
 from gencli.home import cache_dir
+from gencli.kinds import Progress
 
 Told = Callable[[int], None]
 """Told how many images are drawn."""

@@ -12,7 +12,7 @@ attributes that it was written from, and its wording says whether it tells the p
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import cache
 
 import torch
@@ -41,6 +41,7 @@ from gencli.evaluation.measuring import Measuring
 from gencli.evaluation.quality import share
 from gencli.evaluation.results import Metric
 from gencli.home import cache_dir
+from gencli.kinds import Progress
 
 KEYS = ("digit_agreement", "ink_agreement", "paper_agreement")
 """The figures, in the order of the classifier's answers."""
@@ -116,9 +117,7 @@ def _questions(of: Attributes, *, told: bool) -> Tensor:
     return asked
 
 
-def classifier(
-    side: int, report: Callable[[str, int, int], None] = lambda *_: None
-) -> tuple[JudgeNetwork, list[float]]:
+def classifier(side: int, report: Progress = lambda *_: None) -> tuple[JudgeNetwork, list[float]]:
     """The classifier of pictures of that side, and how often it is right on the test images.
 
     From the cache, or trained and put there.
@@ -147,7 +146,7 @@ def classifier(
 
 def train(
     side: int,
-    report: Callable[[str, int, int], None] = lambda *_: None,
+    report: Progress = lambda *_: None,
     n_pictures: int = _N_PICTURES,
     epochs: int = _EPOCHS,
 ) -> JudgeNetwork:

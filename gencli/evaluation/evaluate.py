@@ -26,8 +26,9 @@ from gencli.evaluation.absent import no_judge_for
 from gencli.evaluation.bayes import bayes_accuracy
 from gencli.evaluation.judge import Judge, judge_for
 from gencli.evaluation.likelihood import N_ESTIMATE, at_once, bits_per_dim, log_mean_weight
-from gencli.evaluation.measuring import Measuring, Report
+from gencli.evaluation.measuring import Measuring
 from gencli.evaluation.results import ASKED_FOR, BESIDE_TRAINING, KEYS, Metric
+from gencli.kinds import Progress
 from gencli.models.abilities import (
     HasBound,
     HasEncoder,
@@ -63,7 +64,7 @@ def evaluate(
     own: Mapping[str, Any] | None = None,
     sampling: Mapping[str, Any] | None = None,
     judge: Judge | None = None,
-    progress: Report | None = None,
+    progress: Progress | None = None,
     processes: Processes = ALONE,
 ) -> dict[str, Metric]:
     """Measure a model.

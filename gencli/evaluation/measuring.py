@@ -16,14 +16,12 @@ from gencli.data.splits import ImageData, Split
 from gencli.data.store import ResidentStore
 from gencli.evaluation.likelihood import mean_and_error
 from gencli.evaluation.results import KEYS, Kind, Metric
+from gencli.kinds import Progress
 from gencli.models.drawing import draw
 from gencli.models.interface import GenerativeModel
 from gencli.processes import ALONE, Processes
 from gencli.random import mix_seed
 from gencli.viz.grid import to_uint8
-
-Report = Callable[[str, int, int], None]
-"""Called with (what, done, in all)."""
 
 _BATCH = 250
 _PIECE = 5_000  # training images that a judge looks at between two reports
@@ -50,7 +48,7 @@ class Measuring:
     images: Split
     seed: int
     batch_size: int | None
-    progress: Report
+    progress: Progress
     own: Mapping[str, Any]
     sampling: Mapping[str, Any]
     processes: Processes = ALONE

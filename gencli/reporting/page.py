@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from gencli.errors import GencliError
 from gencli.evaluation import guard
 from gencli.evaluation.results import DESCRIPTIONS
 from gencli.evaluations import with_judge
+from gencli.kinds import Progress
 from gencli.loaded import LoadedModel
 from gencli.loading import load
 from gencli.reporting.chart import line_chart
@@ -27,8 +28,6 @@ from gencli.reporting.pictures import Picture, pictures, previews
 from gencli.runs import Run
 from gencli.training.session import recorded
 from gencli.wording import counted, readable, readable_bytes, spoken
-
-Told = Callable[[str, int, int], None]
 
 _MOST = 100_000  # training images among which the nearest are looked for
 _FEW = 64  # test images of which the model is told what is known
@@ -59,7 +58,7 @@ class Section:
     missing: list[str]
 
 
-def report(runs: Sequence[Run], progress: Told | None = None) -> str:
+def report(runs: Sequence[Run], progress: Progress | None = None) -> str:
     """An HTML page about runs, side by side where the window is wide.
 
     What is missing or damaged is named in its place.

@@ -19,6 +19,7 @@ from gencli.data.options import DataOptions
 from gencli.data.pairs import found_again
 from gencli.device import choose_precision, slow_precision
 from gencli.errors import DataError, RunError, UsageError
+from gencli.kinds import Progress
 from gencli.models.build import build_model, make, see_that_they_have
 from gencli.place import launch, place_in
 from gencli.processes import Processes
@@ -31,7 +32,7 @@ from gencli.training.fitting import fit
 from gencli.training.initial import take_over
 from gencli.training.reporter import Reporter
 from gencli.training.settings import AUTO, MAY_CHANGE, Settings, resolve
-from gencli.training.shared import DataProgress, run_of_the_first, same_data
+from gencli.training.shared import run_of_the_first, same_data
 from gencli.training.state import State
 from gencli.training.trainer import Trainer
 from gencli.training.trial import with_a_batch
@@ -46,7 +47,7 @@ def start(
     *,
     name: str | None,
     reporter: Reporter,
-    progress: DataProgress | None = None,
+    progress: Progress | None = None,
     origins: Mapping[str, Any] | None = None,
     init_from: str | None = None,
     stop_after: int | None = None,
@@ -90,7 +91,7 @@ def _start(
     *,
     name: str | None,
     reporter: Reporter,
-    progress: DataProgress | None,
+    progress: Progress | None,
     origins: Mapping[str, Any] | None,
     init_from: str | None,
     stop_after: int | None,
@@ -159,7 +160,7 @@ def resume(
     changes: Mapping[str, Any],
     *,
     reporter: Reporter,
-    progress: DataProgress | None = None,
+    progress: Progress | None = None,
     origins: Mapping[str, Any] | None = None,
 ) -> tuple[Run, Trainer, State]:
     """Continue a run from its last checkpoint, or from the beginning if it has none.
@@ -188,7 +189,7 @@ def _resume(
     changes: Mapping[str, Any],
     processes: Processes,
     reporter: Reporter,
-    progress: DataProgress | None,
+    progress: Progress | None,
     origins: Mapping[str, Any] | None = None,
 ) -> tuple[Run, Trainer, State]:
     run = run_of_the_first(lambda: runs.find(reference), processes)

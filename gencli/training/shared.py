@@ -11,10 +11,9 @@ from gencli.data.load import load
 from gencli.data.options import DataOptions
 from gencli.data.splits import ImageData
 from gencli.errors import DataError
+from gencli.kinds import Progress
 from gencli.processes import Processes
 from gencli.runs import Run
-
-DataProgress = Callable[[str, int, int], None]
 
 
 def run_of_the_first(find: Callable[[], Run], processes: Processes) -> Run:
@@ -30,7 +29,7 @@ def run_of_the_first(find: Callable[[], Run], processes: Processes) -> Run:
 
 
 def same_data(
-    options: DataOptions, processes: Processes, progress: DataProgress | None, *, purpose: str
+    options: DataOptions, processes: Processes, progress: Progress | None, *, purpose: str
 ) -> ImageData:
     """Data that each process has loaded.
 
