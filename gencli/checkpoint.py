@@ -79,6 +79,9 @@ class Checkpoint:
             raise RunError(f"{path} cannot be of step {self.step}.", ANOTHER)
         if min(state[name] for name in ("stage", "stage_step", "images", "epoch", "seconds")) < 0:
             raise RunError(f"{path} counts below zero.", ANOTHER)
+        best = state["best_step"]
+        if (best is None) != (state["best_value"] is None) or not 0 <= (best or 0) <= self.step:
+            raise RunError(f"{path} has no step of its best loss, or no such step.", ANOTHER)
         return state
 
     def verified(self, name: str, limit: int | None = None) -> Path:

@@ -18,6 +18,7 @@ import torch
 
 from gencli import loading, new_run, runs
 from gencli.atomic import replacing, sweep, whole_file, whole_folder, write_json
+from gencli.checkpoint import sealed
 from gencli.errors import DivergedError, GencliError, RunError, UsageError
 from gencli.runs import Run
 from gencli.training.checkpoint import is_sound
@@ -124,6 +125,16 @@ def test_a_field_of_another_type_is_named(run: Run, field: str, value: object):
     del record[field]
     path.write_text(json.dumps(record))
     with pytest.raises(RunError, match=field):
+        loading.load(str(run.path))
+
+
+@pytest.mark.parametrize("half", [("best_step", None), ("best_value", None), ("best_step", 99)])
+def test_a_best_loss_has_its_step(run: Run, half: tuple[str, object]):
+    last = run.checkpoint()
+    state = {name: value for name, value in last.state.items() if name != "checksum"}
+    assert state["best_step"] is not None
+    write_json(last.path / "state.json", sealed({**state, half[0]: half[1]}))
+    with pytest.raises(RunError, match="best loss"):
         loading.load(str(run.path))
 
 
