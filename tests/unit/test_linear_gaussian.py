@@ -157,7 +157,7 @@ def test_factor_analysis_agrees_with_scikit_learn() -> None:
     x = images().flatten(1).double()
     other = SklearnFactorAnalysis(3, tol=1e-10, max_iter=20_000, svd_method="lapack")
     other.fit(x.numpy())
-    steps = list(islice(em(torch.cov(x.T, correction=0), 3, floor=1e-12), 5000))
+    steps = list(islice(em(torch.cov(x.T, correction=0), 3, floor=1e-12), 2000))
     assert steps[-1][0] == pytest.approx(other.score(x.numpy()), abs=1e-5)
     noise = torch.from_numpy(other.noise_variance_)
     torch.testing.assert_close(steps[-1][2], noise, atol=1e-5, rtol=1e-2)
@@ -182,7 +182,7 @@ def test_factor_analysis_does_not_mind_the_pixels_units() -> None:
     units = torch.linspace(0.2, 5, 9).double()
     scaled = covariance * units * units[:, None]
     (_, a, _), (_, b, _) = (
-        list(islice(em(s, 3, floor=1e-12), 4000))[-1] for s in (covariance, scaled)
+        list(islice(em(s, 3, floor=1e-12), 1000))[-1] for s in (covariance, scaled)
     )
     torch.testing.assert_close(b @ b.T, (a @ a.T) * units * units[:, None], atol=1e-4, rtol=1e-3)
 

@@ -130,7 +130,7 @@ def test_vimco_has_the_gradient_of_the_bound(k: int) -> None:
 def test_the_baseline_of_vimco_lowers_the_variance() -> None:
     model = random_sbn(hidden=(2, 1))
     x = all_states(6)[[37]]
-    log_p, log_q = every_draw(model, x, 3)
+    log_p, log_q = every_draw(model, x, 2)
     chance = log_q.sum(0).exp().detach()
     recognition = list(model.recognition.parameters())
     plain = (log_mean(log_p - log_q).detach() * log_q).sum(0) + log_mean(log_p - log_q)
@@ -183,8 +183,8 @@ def test_every_objective_learns_what_a_factorial_model_cannot(objective: str) ->
     x = torch.stack([pattern, 1 - pattern]).repeat(32, 1).view(-1, *DATA.shape)
     model = SBN(SBNConfig(hidden=(4, 2), objective=objective), DATA)
     model.start([Batch(x)])
-    optimizer = torch.optim.Adam(model.parameters(), 0.03)
-    for _ in range(400):
+    optimizer = torch.optim.Adam(model.parameters(), 0.08)
+    for _ in range(150):
         optimizer.zero_grad()
         model.loss(Batch(x), Step()).total.backward()
         optimizer.step()
