@@ -7,8 +7,9 @@ figures, bounds and estimates never share one, nor do different judges, units or
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,9 +176,20 @@ def _shares(table: Table) -> bool:
 
 
 def _table(images: Images, rows: list[Row]) -> Table:
-    measures = sorted({m for row in rows for m in row.figures}, key=_order)
+    apart = _told_apart({m for row in rows for m in row.figures})
+    rows = [
+        replace(row, figures={apart[m]: figure for m, figure in row.figures.items()})
+        for row in rows
+    ]
+    measures = sorted(apart.values(), key=_order)
     best = {m: name for m in measures if (name := _best(m, rows)) is not None}
     return Table(images, measures, rows, best)
+
+
+def _told_apart(measures: Collection[Measure]) -> dict[Measure, Measure]:
+    """Each measure by a title that no other has: with its unit, where that is what differs."""
+    titles = Counter(measure.title for measure in measures)
+    return {m: m._replace(how=f"{m.how}, {m.unit}") if titles[m.title] > 1 else m for m in measures}
 
 
 def _order(measure: Measure) -> tuple[int, Measure]:

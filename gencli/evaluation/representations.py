@@ -134,7 +134,7 @@ def probes(measuring: Measuring, keys: Collection[str]) -> dict[str, Metric]:
         x, new = points
         classes = predictions(x, seen.labels, new, measuring.data.info.n_classes)
         measuring.progress(key, 1, 1)
-        unit = f"share of images; {x.shape[1]} dimensions, {len(x)} labels"
+        unit = f"share of images, {len(x)} labels"
         found[key] = share(classes == images.labels, unit)
     return found
 

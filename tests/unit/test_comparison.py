@@ -99,6 +99,24 @@ def test_kinds_splits_and_judges_have_tables_and_columns_of_their_own(three: lis
     assert len(test.rows[0].loss) > 0
 
 
+def test_columns_of_one_metric_in_two_units_are_told_apart(three: list[Run]):
+    a, b, c = three
+    measured(a, nll={"value": 90.0})
+    measured(b, nll={"value": -600.0, "unit": "nats per image (density)"})
+    measured(c, nll={"value": 95.0}, recall={"value": 0.5, "kind": "estimate"})
+    (table,) = comparison.compare(three)
+    titles = [measure.title for measure in table.measures]
+    assert titles == [
+        "nll (exact), nats per image", "nll (exact), nats per image (density)",
+        "recall@abcdef, 1000 samples",
+    ]  # fmt: skip
+    found = [
+        [row.figures[m].value for row in table.rows if m in row.figures] for m in table.measures
+    ]
+    assert found == [[90.0, 95.0], [-600.0], [0.5]]
+    assert table.best == {table.measures[0]: "a"}
+
+
 @pytest.mark.parametrize(
     ("values", "errors", "best"),
     [
