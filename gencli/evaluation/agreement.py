@@ -1,8 +1,9 @@
 """Whether samples of `scenes` show what their captions ask for: the digit, its ink, its paper.
 
-A classifier of its own tells the three, of pictures that nobody else sees: it learns from pictures
-with their attributes that are drawn for it, by another seed than those of the data set, and is
-kept in the cache. How often it is right on the test images stands in each figure's unit: nobody can
+A classifier of its own tells the three: one network the digit and another the colours, since of
+features that serve both small digits are told less often. It learns from pictures that nobody else
+sees, drawn for it with their attributes by another seed than those of the data set, and is kept in
+the cache. How often it is right on the test images stands in each figure's unit: nobody can
 agree with it more often than that, but by chance.
 
 A caption asks for what it says. What that is, is looked up: each caption of the data set has the
@@ -18,7 +19,7 @@ from functools import cache
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gencli.atomic import whole_file
@@ -46,13 +47,30 @@ from gencli.kinds import Progress
 KEYS = ("digit_agreement", "ink_agreement", "paper_agreement")
 """The figures, in the order of the classifier's answers."""
 
-_VERSION = 2
+_VERSION = 3
 _SEED = 2603  # of its pictures; the data set has 2601 and 2602
 _N_PICTURES = 30_000
 _EPOCHS = 6
 _BATCH = 250
 _LEARNING_RATE = 5e-3
 _ANSWERS = len(COLOURS)  # to each question; there are as many digits
+
+
+class Classifier(nn.Module):
+    """What tells the digit, the ink and the paper of pictures of one side."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.digit, self.colours = (
+            JudgeNetwork(DataInfo(3, side, side, tuple(map(str, range(questions * _ANSWERS)))))
+            for questions in (1, 2)
+        )
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> logits (B, 3, answers)."""
+        logits = torch.cat([self.digit(x)[1], self.colours(x)[1]], 1)
+        return logits.view(-1, len(KEYS), _ANSWERS)
 
 
 def possible(measuring: Measuring) -> bool:
@@ -117,7 +135,7 @@ def _questions(of: Attributes, *, told: bool) -> Tensor:
     return asked
 
 
-def classifier(side: int, report: Progress = lambda *_: None) -> tuple[JudgeNetwork, list[float]]:
+def classifier(side: int, report: Progress = lambda *_: None) -> tuple[Classifier, list[float]]:
     """The classifier of pictures of that side, and how often it is right on the test images.
 
     From the cache, or trained and put there.
@@ -128,7 +146,7 @@ def classifier(side: int, report: Progress = lambda *_: None) -> tuple[JudgeNetw
     path = cache_dir() / "judges" / f"scenes-attributes-{side}-{_VERSION}.safetensors"
     try:
         with safe_open(path, framework="pt") as file:
-            network = _network(side)
+            network = Classifier(side)
             network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
             return network.eval(), list(json.loads(file.metadata()["accuracy"]))
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
@@ -149,7 +167,7 @@ def train(
     report: Progress = lambda *_: None,
     n_pictures: int = _N_PICTURES,
     epochs: int = _EPOCHS,
-) -> JudgeNetwork:
+) -> Classifier:
     """A new classifier, from a fixed seed and in one thread; in evaluation mode."""
     drawn = scenes.render(n_pictures, seed=_SEED, size=side)
     images = torch.from_numpy(drawn.images)
@@ -157,7 +175,7 @@ def train(
     steps = epochs * (n_pictures // _BATCH)
     with one_thread(), torch.enable_grad(), torch.random.fork_rng([]):
         torch.manual_seed(_SEED)
-        network = _network(side).train()
+        network = Classifier(side).train()
         optimizer = torch.optim.Adam(network.parameters(), _LEARNING_RATE, fused=True)
         order = torch.cat(
             [torch.randperm(n_pictures)[: steps // epochs * _BATCH] for _ in range(epochs)]
@@ -165,22 +183,18 @@ def train(
         for step, rows in enumerate(torch.split(order, _BATCH)):
             for group in optimizer.param_groups:
                 group["lr"] = _LEARNING_RATE * one_cycle((step + 1) / steps)
-            _, logits = network(shifted(images[rows].float() / 255, SHIFT))
+            logits = network(shifted(images[rows].float() / 255, SHIFT))
             optimizer.zero_grad()
-            F.cross_entropy(logits.view(-1, _ANSWERS), asked[rows].flatten()).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(logits.flatten(0, 1), asked[rows].flatten()).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             report("classifier of attributes", step + 1, steps)
     return network.eval()
 
 
 @torch.no_grad()
-def answers(network: JudgeNetwork, images: Tensor) -> Tensor:
+def answers(network: Classifier, images: Tensor) -> Tensor:
     """Digit, ink and paper (N, 3) of uint8 images (N, C, H, W)."""
     with one_thread():
-        parts = [network(part.float() / 255)[1] for part in torch.split(images, LOOK)]
-    return torch.cat(parts).view(-1, len(KEYS), _ANSWERS).argmax(2)
-
-
-def _network(side: int) -> JudgeNetwork:
-    every = tuple(map(str, range(len(KEYS) * _ANSWERS)))
-    return JudgeNetwork(DataInfo(3, side, side, every)).to(memory_format=torch.channels_last)
+        return torch.cat(
+            [network(part.float() / 255) for part in torch.split(images, LOOK)]
+        ).argmax(2)

@@ -112,11 +112,11 @@ def test_a_classifier_is_kept_with_its_accuracy(
 
 @pytest.mark.slow
 def test_the_classifier_is_mostly_right() -> None:
-    """0.918, 0.996 and 1.000 on all test images: small digits are hard, colours are not."""
+    """0.967, 0.998 and 1.000 on all test images: small digits are hard, colours are not."""
     network = agreement.train(32)
     n = 1000
     images = torch.from_numpy(scenes.render(n, seed=SEED, size=32).images)
     seen = agreement.answers(network, images)
-    for i, (name, least) in enumerate({"digit": 0.88, "ink": 0.98, "paper": 0.99}.items()):
+    for i, (name, least) in enumerate({"digit": 0.94, "ink": 0.99, "paper": 0.99}.items()):
         right = seen[:, i] == torch.from_numpy(getattr(SAID, name)[:n])
         assert float(right.float().mean()) > least

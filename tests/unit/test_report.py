@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import gencli
+from gencli import evaluations
 from gencli.cli.app import run as command
 from gencli.data.conditions import Condition
 from gencli.data.spec import DataInfo
@@ -103,6 +104,22 @@ def test_a_page_of_two_runs(there: Path, capsys: pytest.CaptureFixture[str]):
     assert all(a["tabindex"] == "0" and a["aria-label"] for a in regions)
     # a chart scrolls where it is narrow
     assert sum(a["role"] == "group" for a in regions) == len(charts)
+
+
+def test_what_figures_of_samples_rest_on_is_said_once(there: Path, tmp_path: Path):
+    samples = {
+        "n": 1_000, "real": 300, "split": "test", "weights": "raw", "extractors": [],
+    }  # fmt: skip
+    document = {
+        "data": {"name": "glyphs", "split": "test"}, "judge": {"hash": "abcdef0123"},
+        "metrics": {key: {"value": 3.0, "n": 9} for key in ("recall", "vendi")},
+        "samples": samples,
+    }  # fmt: skip
+    evaluations.save(Run(there / "flat"), document, {})
+    html = gencli.report("flat", out=str(tmp_path / "page.html")).read_text(encoding="utf-8")
+    assert html.count("Note 1: samples: 1,000 of the last weights, beside 300 test images.") == 1
+    assert html.count(">note 1<") == 2
+    assert "Note 2" not in html
 
 
 def test_an_unfinished_and_damaged_run_shows_what_there_is(
