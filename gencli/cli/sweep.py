@@ -20,6 +20,7 @@ from gencli import sweep as sweeps
 from gencli.cli import console
 from gencli.cli.arguments import Json, Quiet, be_quiet
 from gencli.errors import InterruptedRun, UsageError
+from gencli.kinds import Progress
 from gencli.sweep import Point
 from gencli.wording import counted, spoken
 
@@ -72,8 +73,13 @@ def sweep(
     )
     if jobs > 1 and "--threads" not in others:
         others = [*others, "--threads", "1"]
-    with _children() as children, ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda point: _train(spec.name, point, others, children), todo))
+    with (
+        console.counting() as progress,
+        _children() as children,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        begun = _Begun(progress, len(points) - len(todo), len(points))
+        list(pool.map(lambda point: _train(spec.name, point, others, children, begun), todo))
     rows = sweeps.ranked(points)
     if json:
         console.emit_json({"sweep": group, "model": spec.name, "combinations": rows})
@@ -118,6 +124,22 @@ class Children:
         self.stop()
 
 
+class _Begun:
+    """Tells which run is at work, and how many are over."""
+
+    def __init__(self, progress: Progress, over: int, total: int) -> None:
+        self._progress, self._over, self._total = progress, over, total
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self, point: Point) -> Iterator[None]:
+        with self._lock:
+            self._progress(_named(point), self._over, self._total)
+        yield
+        with self._lock:
+            self._over += 1
+
+
 @contextmanager
 def _children() -> Iterator[Children]:
     """Where a stop reaches the trainings, and is told when they have ended."""
@@ -139,7 +161,7 @@ def _children() -> Iterator[Children]:
         )  # fmt: skip
 
 
-def _train(model: str, point: Point, others: list[str], children: Children) -> None:
+def _train(model: str, point: Point, others: list[str], children: Children, begun: _Begun) -> None:
     """Begin or continue one run; what is wrong with the options ends the whole sweep."""
     began = time.monotonic()
     run = sweeps.run_of(point)
@@ -148,7 +170,8 @@ def _train(model: str, point: Point, others: list[str], children: Children) -> N
         command += ["--resume", point.run]
     else:
         command += ["--name", point.run, *point.arguments(), *others]
-    ended = children.finish(command)
+    with begun(point):
+        ended = children.finish(command)
     if ended is None:
         return
     code, told = ended
@@ -160,13 +183,17 @@ def _train(model: str, point: Point, others: list[str], children: Children) -> N
 
 
 def _line(point: Point, code: int, told: str, seconds: float) -> str:
-    options = ", ".join(f"{name} {value}" for name, value in point.options.items())
     if code:
         why = next(iter(told.splitlines()), f"exit {code}").removeprefix("error: ")
-        return f"{point.run} ({options}): {why}"
+        return f"{_named(point)}: {why}"
     value = sweeps.best_value(point)
     loss = "nothing validated" if value is None else f"val_loss {value:.5g}"
-    return f"{point.run} ({options}): {loss}, {spoken(seconds)}"
+    return f"{_named(point)}: {loss}, {spoken(seconds)}"
+
+
+def _named(point: Point) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in point.options.items())
+    return f"{point.run} ({options})"
 
 
 def _show(group: str, rows: list[dict[str, Any]]) -> None:

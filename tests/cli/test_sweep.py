@@ -54,7 +54,9 @@ def rows_of(done: subprocess.CompletedProcess) -> list[dict]:
 def test_a_sweep_and_what_it_refuses(gencli: Gencli, image_folder: Path):
     options = ("--data", str(image_folder), "--epochs", "1", *COMMON)
     first = ("sweep", "vae", "--set", "latent_dim=1,2", "--name", "s", "--json", "--jobs", "2")
-    rows = rows_of(gencli(*first, *options))
+    trained = gencli(*first, *options)
+    rows = rows_of(trained)
+    assert "s-001 (latent_dim 1) ..." in trained.stderr.splitlines()
     assert sorted(row["options"]["latent_dim"] for row in rows) == ["1", "2"]
     assert all(row["states"] == ["done"] and row["val_loss"] > 0 for row in rows)
     assert rows[0]["val_loss"] <= rows[1]["val_loss"]
