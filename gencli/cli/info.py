@@ -112,7 +112,12 @@ def _show(document: dict[str, Any], indent: str = "") -> None:
         elif isinstance(value, list | tuple):
             _emit(f"{indent}{key}: {', '.join(map(str, value)) or '-'}", len(indent) + 2)
         else:
-            _emit(f"{indent}{key}: {'-' if value is None else value}", len(indent) + 2)
+            _emit(f"{indent}{key}: {_word(value)}", len(indent) + 2)
+
+
+def _word(value: object) -> str:
+    """As a person types it: true and false as in a TOML file."""
+    return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _emit(line: str, indent: int) -> None:

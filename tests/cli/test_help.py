@@ -134,6 +134,12 @@ def test_python_m_and_the_public_names(gencli: Gencli):
     assert done.stdout.strip() in gencli("--version").stdout
 
 
+def test_defaults_are_as_they_are_typed(told_at_once: dict[str, list[Any]]):
+    out = told_at_once["info vae"][1]
+    assert "default: false" in out
+    assert "False" not in out
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
