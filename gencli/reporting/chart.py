@@ -32,7 +32,7 @@ def line_chart(curves: Mapping[str, Series], x_label: str, y_label: str) -> Mark
     if not points:
         return Markup("")
     low_x, high_x = min(x for x, _ in points), max(x for x, _ in points)
-    xs = [x for x in ticks(low_x, high_x) if low_x <= x <= high_x]
+    xs = [x for x in ticks(low_x, high_x) if low_x <= x <= high_x] or [low_x]
     ys = _y_ticks(points)
     low_y, high_y = ys[0], ys[-1]
     left = _LABEL + _DIGIT * max(len(number(y)) for y in ys)

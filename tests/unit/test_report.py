@@ -175,7 +175,8 @@ def test_charts_are_well_formed_and_keep_to_their_box():
         "lowest 0.33333 at 299; val: first 100 at 0, last 0.39841 at 250, lowest 0.39841 at 250"
     )
     assert line_chart({}, "step", "loss") == ""
-    ElementTree.fromstring(line_chart({"flat": [(3.0, 2.0)]}, "step", "loss"))
+    alone = ElementTree.fromstring(line_chart({"flat": [(43.0, 2.0)]}, "step", "loss"))
+    assert "43" in [text.text for text in alone.iter("text")]
 
 
 def test_ticks_are_round_and_enclose():
