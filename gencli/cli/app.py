@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +45,13 @@ from gencli.training.signals import sparing_imports
 
 _SAID_BY_THE_FIRST = (UsageError, DivergedError, InterruptedRun, LostProcess)
 """Failures that all processes have together."""
+
+_FOR_THE_FIRST = 30
+"""Seconds that a process waits with a failure that the first one tells.
+
+`torchrun` ends all others when one of them fails. If that one is not the first, the first may not
+have told it yet. If it is, these seconds are cut short.
+"""
 
 _SHARED = ("train", "sample", "evaluate")
 """Commands whose work several processes share."""
@@ -178,6 +187,9 @@ def _told(failure: GencliError, cause: BaseException | None = None) -> int:
     here = _place()
     seen_by_the_first = isinstance(failure, RunError) and here.rank == here.local_rank
     if here.rank and (seen_by_the_first or isinstance(failure, _SAID_BY_THE_FIRST)):
+        if isinstance(failure, UsageError | RunError):
+            with suppress(KeyboardInterrupt):
+                time.sleep(_FOR_THE_FIRST)
         return failure.exit_code
     if here.rank:
         failure.problem = f"process {here.rank}: {failure.problem}"

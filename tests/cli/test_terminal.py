@@ -166,7 +166,7 @@ def test_the_display_survives_resizing(terminal: Terminal, image_folder: Path):
 @pytest.mark.slow
 def test_without_colour_there_is_none(terminal: Terminal, image_folder: Path):
     terminal._environment["NO_COLOR"] = "1"
-    terminal.run("train", "vae", "--data", str(image_folder), "--max-time", "4s", *TINY)
+    terminal.run("train", "vae", "--data", str(image_folder), "--max-time", "12s", *TINY)
     *screens, last = ((plain, terminal.screen("-e")) for plain in terminal.screens())
     assert any("images/s" in line for plain, _ in screens for line in plain)
     assert not any("\x1b[" in line for _, coded in screens for line in coded)

@@ -208,6 +208,19 @@ def test_what_the_command_says(
     assert problem in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_who_is_silent_lets_the_first_speak(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path, rank: str
+):
+    for name, value in (WHOLE | {"RANK": rank, "LOCAL_RANK": rank}).items():
+        monkeypatch.setenv(name, value)
+    waited: list[float] = []
+    monkeypatch.setattr("gencli.cli.app.time.sleep", waited.append)
+    assert command(["report", "vae"]) == 2  # which torchrun would answer by ending the other
+    assert waited == ([] if rank == "0" else [30])
+    assert ("error: " in capsys.readouterr().err) == (rank == "0")
+
+
 class Two(Processes):
     rank, world = 0, 2
 
