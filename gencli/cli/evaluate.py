@@ -28,6 +28,7 @@ from gencli.cli.own_options import given
 from gencli.config import fields_of
 from gencli.data import catalogue
 from gencli.errors import UsageError
+from gencli.evaluation.results import KEYS
 
 if TYPE_CHECKING:
     from gencli.evaluation.results import Metric
@@ -58,6 +59,7 @@ def evaluate(
         typer.Option(
             help="Only these, such as nll,fd_judge.",
             metavar="KEY,...",
+            callback=_known,
             autocompletion=shell_completion.metrics,
         ),
     ] = None,
@@ -97,7 +99,6 @@ def evaluate(
 
     from gencli.evaluation import guard
     from gencli.evaluation.absent import reasons
-    from gencli.evaluation.evaluate import KEYS
     from gencli.evaluation.evaluate import evaluate as measure
     from gencli.evaluation.results import OUTLIERS
     from gencli.training.session import recorded
@@ -105,12 +106,6 @@ def evaluate(
 
     wanted = None if metrics is None else [key.strip() for key in metrics.split(",")]
     for key in wanted or ():
-        if key not in KEYS:
-            near = registry.nearest(key, KEYS)
-            hint = f"Did you mean {near}? " if near else ""
-            raise UsageError(
-                f"There is no metric called {key}.", f"{hint}There are: {', '.join(KEYS)}."
-            )
         if key in OUTLIERS and outliers is None:
             raise UsageError(f"{key} compares with other images.", "Name them with --outliers.")
     if outliers is not None and wanted is None:
@@ -201,3 +196,15 @@ def _table(of: str, document: dict[str, Any], results: dict[str, Metric], below:
         console.emit(str(table.title))
     for line in below:
         console.emit(line)
+
+
+def _known(metrics: str | None) -> str | None:
+    """See that there are metrics of these names, before the run is looked for."""
+    for key in [] if metrics is None else [key.strip() for key in metrics.split(",")]:
+        if key not in KEYS:
+            near = registry.nearest(key, KEYS)
+            hint = f"Did you mean {near}? " if near else ""
+            raise UsageError(
+                f"There is no metric called {key}.", f"{hint}There are: {', '.join(KEYS)}."
+            )
+    return metrics
