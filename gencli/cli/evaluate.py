@@ -104,7 +104,7 @@ def evaluate(
     from gencli.training.session import recorded
     from gencli.training.shared import same_data as same_data_everywhere
 
-    wanted = None if metrics is None else [key.strip() for key in metrics.split(",")]
+    wanted = None if metrics is None else _keys(metrics)
     for key in wanted or ():
         if key in OUTLIERS and outliers is None:
             raise UsageError(f"{key} compares with other images.", "Name them with --outliers.")
@@ -198,9 +198,13 @@ def _table(of: str, document: dict[str, Any], results: dict[str, Metric], below:
         console.emit(line)
 
 
+def _keys(metrics: str) -> list[str]:
+    return [key.strip() for key in metrics.split(",")]
+
+
 def _known(metrics: str | None) -> str | None:
     """See that there are metrics of these names, before the run is looked for."""
-    for key in [] if metrics is None else [key.strip() for key in metrics.split(",")]:
+    for key in [] if metrics is None else _keys(metrics):
         if key not in KEYS:
             near = registry.nearest(key, KEYS)
             hint = f"Did you mean {near}? " if near else ""
