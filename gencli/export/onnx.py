@@ -68,12 +68,24 @@ def export_onnx(
             dynamic_shapes=batch_dimension(decoder),
             dynamo=True,
             verbose=False,  # or else it prints to stdout, which carries data only
+            optimize=False,  # runtimes do that in seconds; here it takes minutes for a diffusion
         )
     assert graph is not None  # `None` is what the older exporter gives
+    _forget_where_it_was_made(graph)
     graph.model.metadata_props.update(describe(decoder, seed) | _as_text(metadata or {}))
     with replacing(target) as temporary:
         graph.save(temporary, external_data=False)
         return check(decoder, _runner(temporary, decoder.input_names), seed)
+
+
+def _forget_where_it_was_made(graph: torch.onnx.ONNXProgram) -> None:
+    """Remove what the exporter notes at nodes and values: lines of source files in folders here."""
+    inside = graph.model.graph
+    for node in inside.all_nodes():
+        node.metadata_props.clear()
+    made = (value for node in inside.all_nodes() for value in node.outputs)
+    for value in (*inside.inputs, *inside.initializers.values(), *made):
+        value.metadata_props.clear()
 
 
 def describe(decoder: Decoder, seed: int) -> dict[str, str]:

@@ -87,6 +87,8 @@ def trace(decoder: Decoder, seed: int) -> ExportedProgram:
     signature.input_specs = [s for s in signature.input_specs if s.arg.name not in unused]
     for node in unused.values():
         program.graph.erase_node(node)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # which names folders of this machine and its user
     program.graph_module.recompile()
     return program
 

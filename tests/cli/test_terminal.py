@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ class Terminal:
 
     def __init__(self, folder: Path, columns: int, environment: dict[str, str]) -> None:
         self._socket, self._environment = folder / "tmux", environment
+        self._process = folder / "process"
         self.columns, self.lines = columns, 30
 
     def run(self, *arguments: str) -> None:
@@ -38,11 +40,16 @@ class Terminal:
             [
                 *("tmux", "-S", str(self._socket), "-f", "/dev/null", "new-session", "-d"),
                 *("-x", str(self.columns), "-y", str(self.lines)),
-                f"env {told} {command}; echo exit status $?; sleep 60",
+                f"sh -c 'echo $$ > {self._process}; exec \"$@\"' sh env {told} {command}; "
+                "echo exit status $?; sleep 60",
             ],
             check=True,
             env=kept,
         )
+
+    def stop(self) -> None:
+        """Ask the command to end, as `kill` does."""
+        os.kill(int(self._process.read_text()), signal.SIGTERM)
 
     def tmux(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -122,9 +129,9 @@ def history(screen: list[str]) -> list[str]:
 def test_one_display_with_history(terminal: Terminal, image_folder: Path, columns: int):
     terminal.columns = columns
     began = time.monotonic()
-    terminal.run("train", "vae", "--data", str(image_folder), "--max-time", "4s", *TINY)
+    terminal.run("train", "vae", "--data", str(image_folder), "--max-time", "110s", *TINY)
     seen: list[str] = []
-    first, training = None, 0
+    first, training, stopped = None, 0, False
     for screen in terminal.screens():
         if first is None and any(screen):
             first = time.monotonic() - began
@@ -135,13 +142,15 @@ def test_one_display_with_history(terminal: Terminal, image_folder: Path, column
         lines = history(screen)
         assert lines[: len(seen)] == seen, (seen, screen)
         seen = lines
-    assert "exit status 0" in screen
-    assert training > 5 or busy()
-    assert len(seen) >= 2 or busy()
+        if training > 5 and len(seen) >= 2 and not stopped:
+            terminal.stop()
+            stopped = True
+    assert stopped, (training, seen)
+    assert "exit status 143" in screen, screen
     assert all("val_loss" in line for line in seen)
     assert not any("images/s" in line for line in screen)
     assert first is not None
-    assert first < 2 or busy()
+    assert first < 4 or busy()  # 2 s alone; other tests run beside this one
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import gencli
 from gencli import registry
 from gencli.errors import UsageError
 from gencli.export.onnx import export_onnx
@@ -60,6 +61,9 @@ def test_decoders_are_reproduced(
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     parity = export(model, tmp_path / "exported")
     assert 0 <= parity.max_abs_difference <= 1e-4
+    written = (tmp_path / "exported").read_bytes()  # an archive of pt2 is not compressed
+    assert str(Path(gencli.__file__).parent).encode() not in written
+    assert b".py" not in written
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
