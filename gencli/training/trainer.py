@@ -162,7 +162,7 @@ class Trainer:
                 check_names(restored, steps.tensors())
             self.window = Window(under(restored, "window/"))
             restore_own(restored, self.model, self.processes, self._seed(), self.reporter)
-        ended = self._is_over()
+        ended, last = self._is_over(), index == len(self.stages) - 1
         while not ended:
             began = time.perf_counter()
             self.window.step = state.step + 1
@@ -172,11 +172,11 @@ class Trainer:
             if epoch_ended:
                 steps.end_epoch()
             if ended:
-                steps.end_stage(last=index == len(self.stages) - 1)
+                steps.end_stage(last=last)
             state.seconds += time.perf_counter() - began
             if epoch_ended or state.step % self.settings.log_every == 0:
                 self._write_metrics()
-            self._after_step(epoch_ended)
+            self._after_step(epoch_ended, all_done=ended and last)
 
     def _seed(self) -> int:
         """Of the random numbers from here on, unless a checkpoint has their state."""
@@ -196,13 +196,13 @@ class Trainer:
         state.epoch = round(self.budget.epochs_before(state.stage) + used / n_batches, 4)
         return used // n_batches > before
 
-    def _after_step(self, epoch_ended: bool) -> None:
+    def _after_step(self, epoch_ended: bool, all_done: bool) -> None:
         improved = epoch_ended and self._validate()
         due, asked = self._is_checkpoint_due(epoch_ended, improved), self.stop.due(self.state.step)
         save, stop, signal = self.processes.largest(int(due), int(asked), self.stop.number)
         if stop or save:
             self._save()
-        if stop:
+        if stop and not all_done:
             raise self.stop.error(self.run, signal)
         if epoch_ended:
             self._tell_epoch()

@@ -15,6 +15,7 @@ from gencli.data.order import Order
 from gencli.data.spec import DataInfo
 from gencli.data.splits import ImageData, Split
 from gencli.data.store import ResidentStore
+from gencli.errors import InterruptedRun
 from gencli.models.interface import (
     NOTHING,
     Batch,
@@ -36,6 +37,8 @@ from gencli.training.settings import Settings
 from gencli.training.signals import StopRequest
 from gencli.training.steps import Steps
 from gencli.training.trainer import Trainer
+
+from . import small_run
 
 N = 24
 INFO = DataInfo(1, 4, 4)
@@ -219,3 +222,15 @@ def test_without_a_figure_nothing_is_selected(home: Path):
     model = Staged()
     model.given = (model.stage(),)
     assert trainer_of(model, epochs=1).fit().best_step is None
+
+
+@pytest.mark.parametrize("after", [4, 5])
+def test_a_stop_in_the_last_step_finds_all_done(after: int) -> None:
+    trainer = small_run.trainer_of(steps=5)
+    trainer.stop = StopRequest(after)
+    if after < 5:
+        with pytest.raises(InterruptedRun, match="checkpoint of"):
+            trainer.fit()
+    else:
+        trainer.fit()
+    assert trainer.run.checkpoint().step == after
