@@ -11,6 +11,13 @@ Binarization = Literal["none", "static", "dynamic", "threshold"]
 ConditionKind = Literal["labels", "text", "source"]
 """What a model may be told beside an image: its class, its caption, another image."""
 
+CONDITIONS: dict[ConditionKind, str] = {
+    "labels": "classes",
+    "text": "captions",
+    "source": "source images",
+}
+"""What each kind of condition is called in messages."""
+
 SourceKind = Literal["none", "edges", "grey", "half", "small", "mask"]
 """How a source image is derived from an image: `gencli.data.source_images` says what each is."""
 

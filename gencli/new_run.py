@@ -17,6 +17,8 @@ from gencli.lock import FILE as LOCK_FILE
 from gencli.runs import Run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LONGEST = 100
+"""Characters of a run's name; file systems allow 255 bytes, and more is put behind it."""
 
 
 def create(model: str, data: str, about: dict[str, Any], name: str | None = None) -> Run:
@@ -36,7 +38,7 @@ def create(model: str, data: str, about: dict[str, Any], name: str | None = None
     home = runs_dir()
     if name is not None:
         check_name(name)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{model}-{Path(data).name}")
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{model}-{Path(data).name}")[:_LONGEST]
     cure = "Make room or permission there, or set GENCLI_HOME to another folder."
     with writing(home, cure=cure):
         home.mkdir(parents=True, exist_ok=True)
@@ -53,10 +55,11 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: If it cannot.
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+        shown = repr(name if len(name) <= _LONGEST else f"{name[:40]}...")
         raise UsageError(
-            f"A run cannot be called {name!r}.",
-            "Use letters, digits, dots, dashes and underscores.",
+            f"A run cannot be called {shown}.",
+            f"Use letters, digits, dots, dashes and underscores, at most {_LONGEST} of them.",
         )
 
 

@@ -192,6 +192,8 @@ def find(reference: str) -> Run:
     for path in (user_path(reference), runs_dir() / reference):
         if (path / "run.json").is_file():
             return Run(path.resolve())
+    if not reference:
+        raise RunError("The run's name is empty.", "`gencli list runs` shows the runs there are.")
     known = registry.names()
     if reference in known:
         model = registry.find(reference).name

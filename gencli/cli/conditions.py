@@ -62,6 +62,21 @@ _ENDS: dict[ConditionKind, dict[str, Any]] = {
 """Options of a walk from one condition to another."""
 
 
+def kind_of(option: str, *, walk: bool = False) -> ConditionKind | None:
+    """Which kind of condition an option such as `--prompt` tells; None for another option.
+
+    Args:
+        option: Its name.
+        walk: Whether those of a walk from one condition to another are meant, too.
+    """
+    name = option.lstrip("-").replace("-", "_")
+    for options in (_OPTIONS, _ENDS) if walk else (_OPTIONS,):
+        for kind, of_kind in options.items():
+            if name in of_kind:
+                return kind
+    return None
+
+
 def parameters(kinds: Sequence[ConditionKind], panel: str) -> list[inspect.Parameter]:
     """The options by which a model is told conditions of some kinds."""
     return _parameters([_OPTIONS[kind] for kind in kinds], panel)

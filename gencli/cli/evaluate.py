@@ -205,6 +205,8 @@ def _keys(metrics: str) -> list[str]:
 def _known(metrics: str | None) -> str | None:
     """See that there are metrics of these names, before the run is looked for."""
     for key in [] if metrics is None else _keys(metrics):
+        if not key:
+            raise UsageError("--metrics has an empty name.", f"There are: {', '.join(KEYS)}.")
         if key not in KEYS:
             near = registry.nearest(key, KEYS)
             hint = f"Did you mean {near}? " if near else ""

@@ -9,11 +9,15 @@ from typing import Any
 
 import typer
 
+from gencli.cli.conditions import kind_of
 from gencli.errors import GencliError, UsageError
+from gencli.kinds import CONDITIONS
 from gencli.memory import ran_out, wanted
 
 MEMORY = "Use a smaller --batch-size, a smaller model or fewer images at once, or free memory."
 _LONGEST = 300
+_TOLD = ("sample", "reconstruct", "interpolate")
+"""Verbs by which a run is told classes, captions or source images, if it takes them."""
 
 
 def described(failure: BaseException, arguments: Sequence[str] = ()) -> GencliError:
@@ -74,6 +78,13 @@ def _of_usage(failure: Any, arguments: Sequence[str]) -> UsageError:
     if kind == "BadParameter" and parameter is not None:
         return _of_value(failure, _name(parameter), help_)
     if kind == "NoSuchOption":
+        verb = context.command.name if context else None
+        told = kind_of(failure.option_name, walk=verb == "interpolate") if verb in _TOLD else None
+        if told is not None:
+            return UsageError(
+                f"This run is not told {CONDITIONS[told]}: {failure.option_name} is not for it.",
+                "`gencli train MODEL --help` shows what a model can be told.",
+            )
         near = [name for name in failure.possibilities or () if name != "--help"]
         if context and any(parameter.name == "run" for parameter in context.command.params):
             help_ = help_.replace("--help", "RUN --help")  # with that run's own options

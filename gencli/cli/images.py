@@ -57,6 +57,10 @@ def read_batch(reference: str, loaded: LoadedModel) -> Batch:
     split = getattr(data, match[1])
     same_data(loaded, data)
     first, last = int(match[2]), int(match[3] or match[2])
+    if last < first:
+        raise UsageError(
+            f"{reference} ends before it begins.", f"Write {match[1]}:{last}..{first}."
+        )
     if not first <= last < len(split):
         raise DataError(
             f"The {match[1]} split of {data.name} has {len(split)} images.",

@@ -64,7 +64,15 @@ def target(
         return _new(run.folder("outputs"), stem, suffix)
     if out == "-":
         return _stdout(suffix)
+    if not out:
+        raise UsageError("--out is empty.", "Give a path, or - for stdout.")
     path = user_path(out)
+    if path.suffix.lower() in _SUFFIXES - {suffix}:
+        what = f"{suffix[1:].upper()} file" if suffix else "folder"
+        raise UsageError(
+            f"What is written is a {what}: {path.name} would be a misleading name.",
+            f"Call it {path.with_suffix(suffix)}, or give the --format that is meant.",
+        )
     with writing(path):
         try:
             mode = path.stat().st_mode
@@ -84,6 +92,9 @@ def target(
 
 
 _ANOTHER = "Give another --out."
+
+_SUFFIXES = {".png", ".npz", ".gif", ".html", ".onnx", ".pt2", ".safetensors", ".jpg", ".jpeg"}
+"""Names that end so say what the file is."""
 
 
 def announce(written: Path | BinaryIO) -> None:

@@ -171,9 +171,12 @@ def folder_of(name: str) -> Path | None:
 
     Raises:
         DataError: If a path was meant, and there is no folder.
+        UsageError: If the name is empty.
     """
     if name in names():
         return None
+    if not name:
+        raise UsageError("--data is empty.", "Name a data set or a folder of images.")
     path = user_path(name)
     if path.is_dir():
         return path.resolve()

@@ -84,6 +84,11 @@ def load(options: DataOptions, progress: Progress | None = None) -> ImageData:
     return _assemble(name, stored, options, how, notes)
 
 
+def asked_for(options: DataOptions) -> tuple[ConditionKind, ...]:
+    """Kinds of conditions that the data have because an option asks for them."""
+    return ("source",) if options.source != "none" or options.pairs != "none" else ()
+
+
 def may_have(options: DataOptions, kind: ConditionKind) -> bool:
     """Whether images may come with a kind of condition, as far as can be told before they are read.
 
@@ -92,7 +97,7 @@ def may_have(options: DataOptions, kind: ConditionKind) -> bool:
         DataError: If there is no such folder.
     """
     if kind == "source":
-        return options.source != "none" or options.pairs != "none"
+        return kind in asked_for(options)
     return catalogue.folder_of(options.data) is not None or catalogue.find(options.data).has(kind)
 
 

@@ -10,7 +10,7 @@ from gencli.config import Config
 from gencli.data.catalogue import DATASETS
 from gencli.data.spec import DataInfo
 from gencli.errors import RunError, UsageError
-from gencli.kinds import ConditionKind
+from gencli.kinds import CONDITIONS, ConditionKind
 from gencli.models.interface import GenerativeModel
 
 _CAPTIONED = " or ".join(spec.name for spec in DATASETS if spec.captions)
@@ -19,7 +19,6 @@ _CURES = {
     "text": f"Use data with captions: --data {_CAPTIONED}, or a folder with caption files.",
     "source": "Derive them from the images, such as --source edges, or give a folder of them.",
 }
-_NAMES = {"labels": "classes", "text": "captions", "source": "source images"}
 
 
 def build_model(model: str, config: Mapping[str, Any], info: Mapping[str, Any]) -> GenerativeModel:
@@ -72,5 +71,5 @@ def see_that_they_have(
     for kind in options.conditions():
         if not has(kind):
             raise UsageError(
-                f"{spec.name} needs {_NAMES[kind]}, and these data have none.", _CURES[kind]
+                f"{spec.name} needs {CONDITIONS[kind]}, and these data have none.", _CURES[kind]
             )

@@ -14,12 +14,12 @@ import torch
 
 from gencli import new_run, registry, runs, threads
 from gencli.data import catalogue
-from gencli.data.load import may_have
+from gencli.data.load import asked_for, may_have
 from gencli.data.options import DataOptions
 from gencli.data.pairs import found_again
 from gencli.device import choose_precision, slow_precision
 from gencli.errors import DataError, RunError, UsageError
-from gencli.kinds import Progress
+from gencli.kinds import CONDITIONS, Progress
 from gencli.models.build import build_model, make, see_that_they_have
 from gencli.place import launch, place_in
 from gencli.processes import Processes
@@ -109,6 +109,8 @@ def _start(
         how = catalogue.fixed_binarization(data_options.data) or options.training.binarize
         data_options = dataclasses.replace(data_options, binarize=how)
     see_that_they_have(spec, options, partial(may_have, data_options))  # they may take long
+    for kind in {*asked_for(data_options)} - {*options.conditions()}:
+        reporter.message(f"{spec.name} is not told {CONDITIONS[kind]}: they change nothing")
     data = same_data(data_options, processes, progress, purpose="training")
     for note in data.notes:
         reporter.message(note)

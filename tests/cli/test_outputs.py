@@ -154,6 +154,26 @@ def test_what_cannot_be_written_to_is_refused(run: Run, tmp_path: Path, kind: st
     assert path.lstat() == before
 
 
+@pytest.mark.parametrize(
+    ("out", "suffix", "better"),
+    [
+        ("digits.npz", ".png", "digits.png"),
+        ("digits.JPG", ".png", "digits.png"),
+        ("digits.png", "", "digits,"),
+        ("decoder.pt2", ".onnx", "decoder.onnx"),
+    ],
+)
+def test_a_name_that_says_another_type_is_refused(out: str, suffix: str, better: str, run: Run):
+    with pytest.raises(UsageError, match="misleading") as refused:
+        target(out, True, run, "sample", suffix)
+    assert better in refused.value.cure
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(run: Run):
+    with pytest.raises(UsageError, match="--out is empty"):
+        target("", False, run, "sample", ".png")
+
+
 def test_exports_and_folders_do_not_go_to_devices(run: Run):
     with pytest.raises(UsageError, match="device or pipe"):
         target(os.devnull, True, run, "vae", ".onnx", stream=False)

@@ -57,6 +57,20 @@ def test_help_shows_those_of_the_run(
     assert [option for option in lacks if option in words] == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("sample vae --prompt x", "This run is not told captions: --prompt is not for it."),
+        ("sample vae --label 3", "This run is not told classes: --label is not for it."),
+        ("interpolate guided --to-prompt x", "This run is not told captions"),
+        ("sample guided --from-label 1", "There is no option --from-label."),
+        ("reconstruct vae test:7..0", "test:7..0 ends before it begins."),
+    ],
+)
+def test_what_a_run_is_not_told(trained: Gencli, arguments: str, problem: str):
+    assert problem in trained(*arguments.split(), expect=2).stderr
+
+
 def test_help_without_a_run_says_how_to_see_them(gencli: Gencli):
     shown = " ".join(gencli("sample", "--help").stdout.split())
     assert "add RUN before --help" in shown

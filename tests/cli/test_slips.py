@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gencli import registry
+from gencli import new_run, registry, runs
 from gencli.cli.environment import without_meaning
-from gencli.errors import UsageError
+from gencli.data import catalogue
+from gencli.errors import RunError, UsageError
 from gencli.kin import KIN, squeezed
 from tests.conftest import Gencli
 
@@ -56,6 +57,20 @@ def test_slips_in_a_shell(arguments: list[str], hint: str, gencli: Gencli):
     problem, cure = gencli(*arguments, expect=2).stderr.splitlines()
     assert problem.startswith("error: ")
     assert hint in cure
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".", "x" * 101])
+def test_names_of_runs(name: str):
+    with pytest.raises(UsageError, match="cannot be called") as refused:
+        new_run.check_name(name)
+    assert len(refused.value.problem) < 100
+
+
+def test_empty_names():
+    with pytest.raises(UsageError, match="--data is empty"):
+        catalogue.folder_of("")
+    with pytest.raises(RunError, match="name is empty"):
+        runs.find("")
 
 
 WITHOUT_TORCH = """

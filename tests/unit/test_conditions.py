@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gencli.data.conditions import NOTHING, Condition, checked, in_turn
-from gencli.data.load import may_have
+from gencli.data.load import asked_for, may_have
 from gencli.data.options import DataOptions
 from gencli.data.spec import DataInfo
 from gencli.errors import UsageError
@@ -154,6 +154,8 @@ def test_data_that_may_have_it_are_read(image_folder: Path) -> None:
         DataOptions("glyphs", pairs="side-by-side"),
     ):
         assert may_have(options, "source")
+        assert asked_for(options) == ("source",)
+    assert asked_for(DataOptions("glyphs")) == ()
     for kind in ("labels", "text"):
         assert may_have(DataOptions(str(image_folder)), kind)
         assert may_have(DataOptions("glyphs"), kind)
