@@ -92,7 +92,7 @@ def evaluate(
     for name in options:
         if name not in (known := ["n", "k", "samples", "seed", "batch_size", *own]):
             raise UsageError(f"There is no option {name}.", f"There are: {', '.join(known)}.")
-    settings = {**options, "metrics": None if metrics is None else list(metrics)}
+    settings = {**options, "metrics": [metrics] if isinstance(metrics, str) else metrics}
     return measured.measure(found, settings, checkpoint=checkpoint, split=split)
 
 

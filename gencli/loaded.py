@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from gencli import registry
+from gencli import arguments
+from gencli.arguments import whole
 from gencli.data.conditions import Condition, checked, in_turn
 from gencli.data.spec import DataInfo
-from gencli.errors import DataError, UsageError
+from gencli.errors import UsageError
 from gencli.memory import see_that_they_fit
 from gencli.models.abilities import (
     Abilities,
@@ -22,6 +23,7 @@ from gencli.models.abilities import (
     HasLatent,
     HasLogProb,
     abilities_of,
+    having,
 )
 from gencli.models.drawing import OnStep, draw
 from gencli.models.interface import GenerativeModel
@@ -79,9 +81,9 @@ class LoadedModel:
             **options: The model's own, such as `temperature` or `steps`.
 
         Raises:
-            UsageError: If the model does not take an option or the condition.
+            UsageError: If a number is none, or the model does not take an option or the condition.
         """
-        self.see_that_they_fit(n)
+        self.see_that_they_fit(whole(n, "n"))
         batches = self.sample_batches(
             n, seed=seed, condition=condition, batch_size=batch_size, on_step=on_step, **options
         )
@@ -99,10 +101,12 @@ class LoadedModel:
         **options: Any,
     ) -> Iterator[Tensor]:
         """What `sample` gives, batch by batch, on the CPU; from image `first` of the seed on."""
-        own = self.sampling(options)
+        n, seed, first = whole(n, "n"), whole(seed, "seed", 0), whole(first, "first", 0)
+        size = None if batch_size is None else whole(batch_size, "batch_size")
+        own, told = self.sampling(options), self.told(n, condition)
         return draw(
-            self.model, n, seed=seed, first=first, condition=self.told(n, condition),
-            batch_size=batch_size, options=own, on_step=on_step, processes=self.processes,
+            self.model, n, seed=seed, first=first, condition=told,
+            batch_size=size, options=own, on_step=on_step, processes=self.processes,
         )  # fmt: skip
 
     def see_that_they_fit(self, n: int) -> None:
@@ -144,14 +148,14 @@ class LoadedModel:
         """Images (B, C, H, W) in [0, 1] -> latents (B, ...).
 
         Raises:
-            UsageError: If the model has no encoder.
+            UsageError: If the model has no encoder, or these are no images of its data.
         """
         if not isinstance(self.model, HasEncoder):
             raise UsageError(
                 f"{self.run.model} has no encoder.", f"These have one: {having('encoder')}."
             )
-        told = self.told(len(images), condition).to(self.model.device)
-        return self.model.encode(images.to(self.model.device), told).cpu()
+        x = arguments.images(images, self.data, self.model.device)
+        return self.model.encode(x, self.told(len(x), condition).to(x.device)).cpu()
 
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Condition | None = None, **options: Any) -> Tensor:
@@ -163,12 +167,14 @@ class LoadedModel:
             **options: The model's own options of decoding.
 
         Raises:
-            UsageError: If the model has no latent space, or does not take an option.
+            UsageError: If the model has no latent space, these are no latents of it, or it does not
+                take an option.
         """
+        z = self._latents(z)
         self.see_that_they_fit(len(z))
-        latent, told = self.latent(), self.told(len(z), condition).to(self.model.device)
+        told = self.told(len(z), condition).to(z.device)
         own = dataclasses.asdict(type(self.model.config).Decoding.parsed(options))
-        return latent.decode(z.to(self.model.device), told, **own).float().cpu()
+        return self.latent().decode(z, told, **own).float().cpu()
 
     @torch.no_grad()
     def decode_between(
@@ -189,8 +195,7 @@ class LoadedModel:
         Raises:
             UsageError: If the model has no latent space or knows no vectors of conditions.
         """
-        model = self.model
-        self.latent()
+        model, z = self.model, self._latents(z)
         if not isinstance(model, HasEmbedding):
             raise UsageError(
                 f"{self.run.model} cannot go from one condition to another.",
@@ -207,15 +212,15 @@ class LoadedModel:
         """Exact log-probabilities (B,) of images (B, C, H, W) in [0, 1], in nats.
 
         Raises:
-            UsageError: If the model has no exact likelihood.
+            UsageError: If the model has no exact likelihood, or these are no images of its data.
         """
         if not isinstance(self.model, HasLogProb):
             raise UsageError(
                 f"{self.run.model} has no exact likelihood.",
                 f"These have one: {having('log_prob')}.",
             )
-        told = self.told(len(images), condition).to(self.model.device)
-        return self.model.log_prob(images.to(self.model.device), told).cpu()
+        x = arguments.images(images, self.data, self.model.device, exactly_binary=True)
+        return self.model.log_prob(x, self.told(len(x), condition).to(x.device)).cpu()
 
     def interpolate(
         self, points: int = 10, *, seed: int = 0, condition: Condition | None = None, **options: Any
@@ -231,7 +236,7 @@ class LoadedModel:
         Raises:
             UsageError: If the model has no latent space.
         """
-        z = self.sample_latent(2, seed=seed)
+        z, points = self.sample_latent(2, seed=seed), whole(points, "points", 2)
         if condition is None:  # the same for the whole way
             condition = self.told(1).rows(torch.zeros(points, dtype=torch.int64))
         return self.decode(path(z[:1], z[1:], points)[0], condition, **options)
@@ -259,11 +264,7 @@ class LoadedModel:
         from gencli.training.session import recorded
 
         data = load_images(recorded(self.run)[1])
-        if data.fingerprint != self.run.record["data"]["fingerprint"]:
-            raise DataError(
-                f"{data.name} is not what {self.run.name} was trained on any more.",
-                "Put the files back as they were, or train again.",
-            )
+        self.run.see_that_it_saw(data.name, data.fingerprint)
         return evaluate(self.model, data, split=split, metrics=metrics, **options)
 
     def __repr__(self) -> str:
@@ -278,8 +279,13 @@ class LoadedModel:
         Raises:
             UsageError: If the model has no latent space.
         """
+        n, seed = whole(n, "n"), whole(seed, "seed", 0)
         generator = ImageGenerator(seed, range(n), self.model.device)
         return self.latent().sample_latent(n, generator=generator).cpu()
+
+    def _latents(self, z: Tensor) -> Tensor:
+        """Latents that were given, on the model's device."""
+        return arguments.latents(z, self.sample_latent(1).shape[1:], self.model.device)
 
     def latent(self) -> HasLatent:
         """The model as one with a latent space.
@@ -292,8 +298,3 @@ class LoadedModel:
                 f"{self.run.model} has no latent space.", f"These have one: {having('latent')}."
             )
         return self.model
-
-
-def having(ability: str) -> str:
-    """The names of the models with an ability, for messages."""
-    return ", ".join(s.name for s in registry.models().values() if ability in s.abilities)

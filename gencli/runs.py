@@ -24,7 +24,7 @@ from typing import Any
 from gencli import guarded, record
 from gencli.atomic import write_json
 from gencli.checkpoint import Checkpoint
-from gencli.errors import GencliWarning, RunError, UsageError
+from gencli.errors import DataError, GencliWarning, RunError, UsageError
 from gencli.home import runs_dir, user_path
 from gencli.lock import Lock, holder, is_held
 
@@ -71,6 +71,24 @@ class Run:
             return "running"
         recorded = str(self.record["status"])
         return "killed" if recorded == "running" else recorded
+
+    def see_that_it_saw(self, data: str, fingerprint: str) -> None:
+        """See that data are still those that the run was trained on.
+
+        A file more or less moves others between the splits: training images would be tested on.
+
+        Args:
+            data: What they are called.
+            fingerprint: Theirs.
+
+        Raises:
+            DataError: If they are not.
+        """
+        if fingerprint != self.record["data"]["fingerprint"]:
+            raise DataError(
+                f"{data} is not what {self.name} was trained on any more.",
+                "Put the files back as they were, or train again.",
+            )
 
     def update(self, **changes: Any) -> None:
         """Change top-level entries of run.json.
@@ -189,6 +207,7 @@ def find(reference: str) -> Run:
     """
     from gencli import registry
 
+    reference = os.fspath(reference)
     for path in (user_path(reference), runs_dir() / reference):
         if (path / "run.json").is_file():
             return Run(path.resolve())

@@ -25,8 +25,8 @@ from gencli.data.splits import ImageData, Split
 from gencli.data.store import ResidentStore
 from gencli.errors import DataError, UsageError
 from gencli.evaluation.judge import judge_for
-from gencli.loaded import LoadedModel, having
-from gencli.models.abilities import HasEncoder
+from gencli.loaded import LoadedModel
+from gencli.models.abilities import HasEncoder, having
 from gencli.training.session import recorded
 
 _MOST = 200  # images whose mean is taken

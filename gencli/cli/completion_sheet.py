@@ -11,8 +11,8 @@ from torch import Tensor
 from gencli.cli import conditions
 from gencli.cli.images import read_images
 from gencli.errors import UsageError
-from gencli.loaded import LoadedModel, having
-from gencli.models.abilities import HasCompletion
+from gencli.loaded import LoadedModel
+from gencli.models.abilities import HasCompletion, having
 from gencli.random import ImageGenerator
 from gencli.viz.grid import make_grid
 

@@ -89,15 +89,15 @@ def _model(spec: registry.ModelSpec) -> dict[str, Any]:
 
 
 def _filters(reference: str, out: str, force: bool) -> None:
-    from gencli import loaded, loading
-    from gencli.models.abilities import HasFilters
+    from gencli import loading
+    from gencli.models.abilities import HasFilters, having
     from gencli.viz.filters import filter_sheet
     from gencli.viz.grid import write_png
 
     model = loading.load(reference, device="cpu")
     if not isinstance(model.model, HasFilters):
         raise UsageError(
-            f"{model.run.model} has no filters to show.", f"These do: {loaded.having('filters')}."
+            f"{model.run.model} has no filters to show.", f"These do: {having('filters')}."
         )
     where = target(out, force, model.run, "filters", ".png")
     write_png(filter_sheet(model.model.filters()), where)

@@ -147,6 +147,8 @@ def checked(condition: Condition, info: DataInfo, kinds: Collection[ConditionKin
         UsageError: If it has kinds that the model does not take or lacks some that it does, or
             shapes, classes or tokens that there are not.
     """
+    if not isinstance(condition, Condition):
+        raise UsageError(f"{condition!r} is no condition.", "Give a Condition, with a tensor.")
     given = {"labels": condition.labels, "text": condition.text, "source": condition.source}
     for kind, tensor in given.items():
         if tensor is not None and kind not in kinds:
@@ -156,6 +158,9 @@ def checked(condition: Condition, info: DataInfo, kinds: Collection[ConditionKin
         if tensor is not None and len(tensor) != n:
             raise UsageError(f"{len(tensor)} {kind} do not fit {n} images.", "Give one for each.")
     labels, text, source = condition.labels, condition.text, condition.source
+    for kind, tensor in (("labels", labels), ("text", text)):
+        if tensor is not None and (tensor.is_floating_point() or tensor.is_complex()):
+            raise UsageError(f"{kind} are whole numbers.", f"These are {tensor.dtype}.")
     if (
         labels is not None
         and n

@@ -99,7 +99,8 @@ def evaluate(
             cannot be had.
         DivergedError: If a sample has pixels that are not finite.
     """
-    wanted = frozenset(KEYS) - ASKED_FOR if metrics is None else frozenset(metrics)
+    named = (metrics,) if isinstance(metrics, str) else metrics
+    wanted = frozenset(KEYS) - ASKED_FOR if named is None else frozenset(named)
     images: Split = getattr(data, split)
     _check(model, data, images, split, wanted)
     measuring = Measuring(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from gencli import registry
 from gencli.data.conditions import NOTHING, Condition
 from gencli.kinds import ConditionKind
 from gencli.models.interface import GenerativeModel
@@ -222,3 +223,8 @@ def abilities_of(model: GenerativeModel | type[GenerativeModel]) -> Abilities:
         "on_step" in inspect.signature(cls.sample).parameters,
         cls.bf16,
     )
+
+
+def having(ability: str) -> str:
+    """The names of the models with an ability, for messages."""
+    return ", ".join(s.name for s in registry.models().values() if ability in s.abilities)

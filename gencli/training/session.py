@@ -18,7 +18,7 @@ from gencli.data.load import asked_for, may_have
 from gencli.data.options import DataOptions
 from gencli.data.pairs import found_again
 from gencli.device import choose_precision, slow_precision
-from gencli.errors import DataError, RunError, UsageError
+from gencli.errors import RunError, UsageError
 from gencli.kinds import CONDITIONS, Progress
 from gencli.models.build import build_model, make, see_that_they_have
 from gencli.place import launch, place_in
@@ -232,11 +232,7 @@ def _resume(
         if not begun:
             reporter.message(f"{run.name} has no checkpoint: its training begins again.")
         data = same_data(data_options, processes, progress, purpose="training")
-        if data.fingerprint != run.record["data"]["fingerprint"]:
-            raise DataError(
-                f"{data_options.data} is not what {run.name} was trained on any more.",
-                "Put the old files back, or start a new run.",
-            )
+        run.see_that_it_saw(data_options.data, data.fingerprint)
         torch.manual_seed(mix_seed(settings.seed, 0))
         network = build_model(run.model, run.record["config"], run.record["data"]["info"])
         check_shards(network, settings, processes)
