@@ -116,6 +116,8 @@ def _planes(image: Image.Image | Images) -> Images:
     if pixels.ndim == 2:
         return pixels[None]
     planes: Images = pixels.transpose(2, 0, 1)
+    if len({*pixels[0, 0].tolist()}) > 1:  # one pixel in colour is enough, and is seen at once
+        return planes
     first, *others = planes
     return planes if any((first != other).any() for other in others) else planes[:1]
 

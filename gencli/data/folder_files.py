@@ -21,6 +21,7 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 
 _BUNCH = 32  # files per task of the pool
 _QUICK = 3e-4  # seconds for an item; threads would spend more on waiting for each other
+_IN_A_ROW = 3  # slow tasks before there are threads; one may be slow for any reason
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -141,11 +142,11 @@ def each(
     def of(bunch: Sequence[S]) -> list[T]:
         return [function(item) for item in bunch]
 
-    seconds = 0.0
-    while bunches and seconds <= _QUICK * _BUNCH:
+    slow = 0
+    while bunches and slow < _IN_A_ROW:
         began = time.perf_counter()
         add(of(bunches.popleft()))
-        seconds = time.perf_counter() - began
+        slow = slow + 1 if time.perf_counter() - began > _QUICK * _BUNCH else 0
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         for part in pool.map(of, bunches):
