@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gencli.errors import RunError
+from gencli.wording import reason
 
 JSON_BYTES = 16 << 20
 """No run.json or state.json is larger."""
@@ -115,7 +116,7 @@ def content(path: Path, cure: str) -> bytes:
         with reading(path, JSON_BYTES) as file:
             return file.read()
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}.", cure) from None
+        raise RunError(f"{path} cannot be read: {reason(error)}.", cure) from None
 
 
 def parsed(text: bytes, path: Path, cure: str) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def parsed(text: bytes, path: Path, cure: str) -> dict[str, Any]:
     try:
         document = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {error}.", cure) from None
+        raise RunError(f"{path} cannot be read: {reason(error)}.", cure) from None
     if not isinstance(document, dict):
         raise RunError(f"{path} is no JSON object.", cure)
     return document

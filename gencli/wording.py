@@ -1,8 +1,24 @@
-"""Numbers as people read them. No torch here."""
+"""Numbers, and reasons of the system, as people read them. No torch here."""
 
 from __future__ import annotations
 
 import math
+
+
+def reason(error: BaseException) -> str:
+    """Why a file cannot be read, in words that are not Python's."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is no UTF-8 text"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error) or type(error).__name__
+
+
+def shortened(text: str, most: int) -> str:
+    """A text that may have any length, on one line."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def counted(n: int, noun: str) -> str:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gencli.cli import console
 from gencli.errors import DataError, UsageError
+from gencli.home import user_path
 from gencli.kinds import ConditionKind
+from gencli.wording import readable_bytes, reason, shortened
 
 if TYPE_CHECKING:
     from gencli.data.conditions import Condition
     from gencli.loaded import LoadedModel
 
 _MOST_PROMPTS = 100_000
+_PROMPT_BYTES = 1 << 24
+"""Of a file of captions."""
+
+_WORD = 40
+"""Characters of an unknown word that are shown."""
 
 _OPTIONS: dict[ConditionKind, dict[str, Any]] = {
     "labels": {
@@ -173,10 +179,16 @@ def _lines(path: str | None) -> list[str]:
     if path is None:
         return []
     try:
-        with Path(path).expanduser().open(encoding="utf-8") as file:
-            lines = [line.strip() for _, line in zip(range(_MOST_PROMPTS), file, strict=False)]
-    except (OSError, UnicodeDecodeError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", "Give a text file.") from None
+        with user_path(path).open("rb") as file:
+            content = file.read(_PROMPT_BYTES + 1)  # a device may go on for ever
+        lines = [line.strip() for line in content.decode("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {reason(error)}.", "Give a text file.") from None
+    if len(content) > _PROMPT_BYTES:
+        most = readable_bytes(_PROMPT_BYTES)
+        raise DataError(f"{path} has more than {most} of captions.", "Give fewer at once.")
+    if len(lines) > _MOST_PROMPTS:
+        raise DataError(f"{path} has {len(lines):,} lines.", f"Give up to {_MOST_PROMPTS:,}.")
     if not lines:
         raise UsageError(f"{path} has no lines.", "Write a caption in each.")
     return lines
@@ -191,7 +203,8 @@ def _tokens(lines: Sequence[str], model: LoadedModel) -> Any:
     info = model.data
     unknown = captions.unknown_words(lines, info.vocabulary)
     if unknown:
-        console.message(f"words that {model.run.model} never met: {', '.join(unknown[:20])}")
+        shown = ", ".join(shortened(word, _WORD) for word in unknown[:20])
+        console.message(f"words that {model.run.model} never met: {shown}")
     return torch.from_numpy(captions.tokens(lines, info.vocabulary, info.caption_length))
 
 
@@ -199,6 +212,6 @@ def _source(reference: str, model: LoadedModel) -> Any:
     """Source images: those of the data set as in training, while a file is one already."""
     from gencli.cli.images import read_batch, read_source
 
-    if Path(reference).expanduser().is_file():
-        return read_source(Path(reference).expanduser(), model.data)
+    if user_path(reference).is_file():
+        return read_source(user_path(reference), model.data)
     return read_batch(reference, model).condition.source

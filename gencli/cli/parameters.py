@@ -20,11 +20,13 @@ from gencli.cli import help_style, shell_completion
 from gencli.config import Field, parse_value, required_type
 from gencli.errors import UsageError
 from gencli.home import user_path
+from gencli.wording import reason
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT"}
 """What stands for a value in the help: short, so that narrow terminals have room for the rest."""
 
 _LONGEST_METAVAR = 18
+_TOML_BYTES = 1 << 20
 
 
 def parameter(field: Field, panel: str, envvar: bool = True) -> inspect.Parameter:
@@ -95,10 +97,15 @@ def read_toml(name: str) -> tuple[str, str, dict[str, Any]]:
     if not path.is_file():
         path = recipe.path_of(name)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_TOML_BYTES + 1)
+        if len(content) > _TOML_BYTES:
+            raise UsageError(f"{path} is too long for settings.", "It must be a TOML file.")
+        text = content.decode("utf-8")
         document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", "It must be a TOML file.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        problem = f"{path} cannot be read: {reason(error)}."
+        raise UsageError(problem, "It must be a TOML file.") from None
     return str(path), text, {k: v for k, v in document.items() if k not in recipe.TABLES}
 
 
