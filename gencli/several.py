@@ -13,6 +13,8 @@ import torch.distributed as dist
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from gencli.device import choose_device
 from gencli.errors import LostProcess, UsageError
@@ -42,12 +44,29 @@ def joined(place: Place) -> Iterator[Processes]:
     if gpus and place.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(place.local_rank)
     with _calling():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpus else "gloo",
+            store=_store(place), rank=place.rank, world_size=place.world, timeout=PATIENCE,
+        )  # fmt: skip
     try:
         yield Several(place)
     finally:
         with suppress(RuntimeError):  # of others that are gone
             dist.destroy_process_group()
+
+
+def _store(place: Place) -> Store:
+    """Where the processes find one another.
+
+    torchrun starts all of them again beside the store that they had, and in it are the addresses of
+    those that died: who reads one before it is written anew waits for a process that is no more.
+    So each attempt has names of its own. Agents of several machines may count attempts differently;
+    there it stays as torch has it.
+    """
+    store: Store = next(rendezvous("env://", timeout=PATIENCE))[0]
+    store.set_timeout(PATIENCE)
+    together = place.local_world == place.world
+    return PrefixStore(f"attempt {place.attempt}", store) if together else store
 
 
 @contextmanager

@@ -87,10 +87,17 @@ def trace(decoder: Decoder, seed: int) -> ExportedProgram:
     signature.input_specs = [s for s in signature.input_specs if s.arg.name not in unused]
     for node in unused.values():
         program.graph.erase_node(node)
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # which names folders of this machine and its user
     program.graph_module.recompile()
+    _forget_where_it_was_made(program)
     return program
+
+
+def _forget_where_it_was_made(program: ExportedProgram) -> None:
+    """Remove lines of source files, which name folders of this machine and of its user."""
+    for module in program.graph_module.modules():  # a graph may have graphs within
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
 
 
 def _is_unused(node: torch.fx.Node) -> bool:
