@@ -92,7 +92,8 @@ def evaluate(
     for name in options:
         if name not in (known := ["n", "k", "samples", "seed", "batch_size", *own]):
             raise UsageError(f"There is no option {name}.", f"There are: {', '.join(known)}.")
-    settings = {**options, "metrics": [metrics] if isinstance(metrics, str) else metrics}
+    named = [metrics] if isinstance(metrics, str) else metrics
+    settings = {**options, "metrics": None if named is None else list(named)}
     return measured.measure(found, settings, checkpoint=checkpoint, split=split)
 
 

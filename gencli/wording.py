@@ -17,7 +17,7 @@ def reason(error: BaseException) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """A text that may have any length, on one line."""
+    """A text that may have any length, cut after `most` characters."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 

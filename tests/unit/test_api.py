@@ -40,6 +40,7 @@ def test_a_training_in_python(home: Path, image_folder: Path) -> None:
     found = gencli.evaluate("small", metrics=["nll_bound"])
     assert found == model.evaluate(metrics=["nll_bound"])
     assert found == gencli.evaluate("small", metrics="nll_bound")
+    assert found == gencli.evaluate("small", metrics={"nll_bound"})  # which JSON has no form for
     assert found["nll_bound"].kind == "bound"
     shown = r"<[\d.]+ ± [\d.]+ nats per image \(cross-entropy\), bound, \d+ images>"
     assert re.fullmatch(shown, repr(found["nll_bound"]))
